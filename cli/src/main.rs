@@ -1,0 +1,3 @@
+//! The `handfast` binary.
+
+fn main() {}

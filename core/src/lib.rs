@@ -1,0 +1,4 @@
+//! The client core.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,0 +1,4 @@
+//! Runnable stories.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,0 +1,4 @@
+//! Locks and elections for programs that run on several machines.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]

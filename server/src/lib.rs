@@ -1,0 +1,4 @@
+//! The handfast server as a library.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
