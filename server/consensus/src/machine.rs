@@ -1,0 +1,164 @@
+//! The state machine: hands committed entries to the store, batch by batch.
+//!
+//! Owns the order in which entries reach `Store::apply`, and the pseudo-snapshot that lets raft purge
+//! its log. Knows neither what a command does nor who waits for its outcome.
+
+use std::{io, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use handfast_mvcc::{LogEntry, Payload, Store};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta},
+};
+
+use crate::types::{
+    LogId, RaftMembership, Replies, TypeConfig, decode_stored, encode_stored, log_id, position,
+};
+
+/// Log entries that are applied under one lock of the store at the most.
+const APPLY_ENTRIES: usize = 256;
+
+/// A handle on the durable state, in place of a copy of it.
+#[derive(Debug, Clone)]
+pub(crate) struct DurableState;
+
+pub(crate) type StateSnapshot = Snapshot<
+    openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>,
+    u64,
+    crate::types::Member,
+    DurableState,
+>;
+
+/// Openraft's view of the store.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    store: Arc<Store>,
+}
+
+impl Machine {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    fn membership(&self) -> io::Result<RaftMembership> {
+        decode_stored(self.store.membership())
+    }
+
+    /// The durable prefix of the state: what a restart would begin with, so the log below may go.
+    fn durable(&self) -> io::Result<Option<StateSnapshot>> {
+        let Some(durable) = self.store.durable_applied() else {
+            return Ok(None);
+        };
+        let meta = SnapshotMeta {
+            last_log_id: Some(log_id(durable)),
+            last_membership: self.membership()?,
+        };
+        Ok(Some(Snapshot {
+            meta,
+            snapshot: DurableState,
+        }))
+    }
+
+    fn apply_chunk(&self, chunk: Vec<io::Result<EntryResponder<TypeConfig>>>) -> io::Result<()> {
+        let mut entries = Vec::with_capacity(chunk.len());
+        let mut waiting: Vec<(usize, Option<ApplyResponder<TypeConfig>>)> =
+            Vec::with_capacity(chunk.len());
+        for item in chunk {
+            let (entry, responder) = item?;
+            let before = entries.len();
+            expand(entry.log_id, entry.payload, &mut entries)?;
+            waiting.push((entries.len() - before, responder));
+        }
+        let mut outcomes = self.store.apply(entries).into_iter();
+        for (count, responder) in waiting {
+            let replies = Replies(outcomes.by_ref().take(count).collect());
+            if let Some(responder) = responder {
+                responder.send(replies);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = DurableState;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, RaftMembership)> {
+        Ok((self.store.applied().map(log_id), self.membership()?))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_ENTRIES);
+        while let Some(chunk) = chunks.next().await {
+            self.apply_chunk(chunk)?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta<
+            openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>,
+            u64,
+            crate::types::Member,
+        >,
+        _snapshot: DurableState,
+    ) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "a lone member cannot receive the snapshot at {:?}",
+                meta.last_log_id
+            ),
+        ))
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<StateSnapshot>> {
+        self.durable()
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Machine {
+    type SnapshotData = DurableState;
+
+    async fn build_snapshot(&mut self) -> io::Result<StateSnapshot> {
+        self.durable()?
+            .ok_or_else(|| io::Error::other("nothing has been flushed yet"))
+    }
+}
+
+/// Turns one log entry into the entries of the store: all commands of a proposal share its position.
+fn expand(
+    id: LogId,
+    payload: EntryPayload<crate::types::Proposal, u64, crate::types::Member>,
+    entries: &mut Vec<LogEntry>,
+) -> io::Result<()> {
+    let at = position(&id);
+    match payload {
+        EntryPayload::Blank => entries.push(LogEntry {
+            position: at,
+            payload: Payload::Blank,
+        }),
+        EntryPayload::Membership(membership) => entries.push(LogEntry {
+            position: at,
+            payload: Payload::Membership(encode_stored(&id, &membership)),
+        }),
+        EntryPayload::Normal(proposal) => {
+            let commands = proposal.commands()?;
+            entries.extend(commands.into_iter().map(|command| LogEntry {
+                position: at,
+                payload: Payload::Command(command),
+            }));
+        }
+    }
+    Ok(())
+}
