@@ -3,6 +3,7 @@
 //! Owns names, defaults, precedence and range checks of every setting. It must not know how a
 //! command line is parsed (the `handfast` command does that), nor open sockets or data folders.
 
+mod accepted;
 mod layers;
 mod settings;
 mod table;

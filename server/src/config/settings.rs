@@ -3,7 +3,8 @@
 //! Owns the description type and the look-up by name. The list itself is in `table`; precedence
 //! is in `layers`.
 
-use super::table::TABLE;
+use super::accepted::ACCEPTED;
+use super::table::ACTIVE;
 use super::values::{self, Problem};
 use super::{Config, ConfigError};
 
@@ -139,13 +140,13 @@ impl Setting {
 }
 
 /// All settings, in the order of the help text.
-pub fn settings() -> &'static [Setting] {
-    TABLE
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    ACTIVE.iter().chain(ACCEPTED)
 }
 
 /// The setting of that name; etcd's former `experimental-` spellings are understood.
 pub fn setting(name: &str) -> Option<&'static Setting> {
-    let find = |name: &str| TABLE.iter().find(|setting| setting.name == name);
+    let find = |name: &str| settings().find(|setting| setting.name == name);
     find(name).or_else(|| name.strip_prefix("experimental-").and_then(find))
 }
 
@@ -153,7 +154,7 @@ pub(super) fn require(origin: &str, name: &str) -> Result<&'static Setting, Conf
     setting(name).ok_or_else(|| ConfigError::Unknown {
         origin: origin.to_owned(),
         name: name.to_owned(),
-        suggestion: values::nearest(name, TABLE.iter().map(|setting| setting.name))
+        suggestion: values::nearest(name, settings().map(|setting| setting.name))
             .map(str::to_owned),
     })
 }

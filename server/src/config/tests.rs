@@ -57,12 +57,12 @@ fn every_default_in_the_table_is_the_default_of_the_struct() {
 
 #[test]
 fn names_are_unique_and_helped() {
-    let mut names: Vec<&str> = settings().iter().map(|setting| setting.name).collect();
+    let mut names: Vec<&str> = settings().map(|setting| setting.name).collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count);
-    assert!(settings().iter().all(|setting| !setting.help.is_empty()));
+    assert!(settings().all(|setting| !setting.help.is_empty()));
 }
 
 #[test]
