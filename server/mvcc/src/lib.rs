@@ -1,4 +1,29 @@
 //! The multi-version key-value state machine.
+//!
+//! Owns what a committed log entry does to keys and leases, and what a reader or watcher then sees.
+//! Must not know of raft, of an async runtime or of gRPC: the log arrives through
+//! [`Store::apply`], and everything else here is a read.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod clock;
+mod entry;
+mod error;
+mod index;
+mod key_range;
+pub mod lease;
+mod options;
+pub mod recent;
+mod revision;
+mod store;
+pub mod validate;
+pub mod watch;
+
+pub use clock::{Clock, MonotonicClock};
+pub use entry::{Applied, LogEntry, Outcome, Payload};
+pub use error::Error;
+pub use key_range::KeyRange;
+pub use options::StoreOptions;
+pub use revision::Revision;
+pub use store::{FlushSignal, HashKv, Store, StoreStats};
