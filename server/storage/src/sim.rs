@@ -1,0 +1,1 @@
+//! An in-memory disk that forgets unsynced writes, for crash tests.
