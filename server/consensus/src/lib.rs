@@ -22,7 +22,7 @@ mod types;
 
 use std::{sync::Arc, time::Duration};
 
-use handfast_mvcc::{Applied, Clock, Store};
+use handfast_mvcc::{Applied, Clock, Store, lease::Renewal};
 use handfast_proto::{Message, command::Command, command::MemberInfo};
 use handfast_storage::wal::{FsyncStats, Wal};
 use openraft::{Config, async_runtime::watch::WatchReceiver};
@@ -209,8 +209,26 @@ impl Consensus {
     /// Answered only by a leader that has just proved its leadership, for an old one could promise
     /// time that a new one does not know of. Cancel safe.
     pub async fn lease_keep_alive(&self, id: i64) -> Result<Option<i64>, ReadError> {
-        self.linearizable().await?;
-        Ok(self.inner.store.leases().renew(id))
+        let leases = self.inner.store.leases();
+        let renewed = async {
+            loop {
+                self.linearizable().await?;
+                match leases.renew(id) {
+                    Renewal::Renewed { ttl_seconds } => return Ok(Some(ttl_seconds)),
+                    Renewal::Gone => return Ok(None),
+                    Renewal::NotLeader => return Err(ReadError::NoLeader),
+                    // Its end is proposed already: the answer is known once that has been applied.
+                    Renewal::Expiring => {
+                        let (settled, done) = oneshot::channel();
+                        leases.when_settled(id, Box::new(move || drop(settled.send(()))));
+                        drop(done.await);
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(self.inner.request_timeout, renewed)
+            .await
+            .unwrap_or(Err(ReadError::Timeout))
     }
 
     /// Where raft stands on this member.

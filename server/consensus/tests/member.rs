@@ -1,0 +1,142 @@
+//! A lone member from outside: what it acknowledges it still knows after a restart.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use handfast_consensus::{Consensus, Options, ProposeError};
+use handfast_mvcc::{Applied, Clock, MonotonicClock, Outcome, Store, StoreOptions};
+use handfast_proto::{
+    command::{Command, LeaseGrant, MemberInfo, command::Op},
+    etcdserverpb::{PutRequest, RangeRequest},
+};
+use handfast_storage::{
+    disk::RealDisk,
+    state::{State, StateOptions},
+    wal::{Identity, Wal, WalOptions},
+};
+
+const MEMBER: u64 = 0xfeed;
+
+async fn start(dir: &Path) -> Consensus {
+    let disk = Arc::new(RealDisk);
+    let identity = Identity { cluster_id: 7, member_id: MEMBER };
+    let options = WalOptions { segment_bytes: 1 << 20, ..WalOptions::default() };
+    let wal = Wal::open(disk.clone(), &dir.join("wal"), identity, options).unwrap();
+    let path = dir.join("state.redb");
+    let state = Arc::new(State::open(disk, &path, StateOptions::default()).unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
+    let store_options = StoreOptions { clock: clock.clone(), ..StoreOptions::default() };
+    let store = Arc::new(Store::open(state, store_options).unwrap());
+    let member = MemberInfo { id: MEMBER, name: "lone".to_owned(), ..MemberInfo::default() };
+    Consensus::start(Options {
+        member,
+        wal,
+        store,
+        clock,
+        heartbeat_interval: Duration::from_millis(100),
+        election_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(7),
+        max_request_bytes: 1 << 20,
+        log_tail_entries: 100,
+    })
+    .await
+    .unwrap()
+}
+
+fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
+    let (key, value) = (key.into(), value.into());
+    Command { op: Some(Op::Put(PutRequest { key, value, ..PutRequest::default() })) }
+}
+
+fn revision_of(applied: Applied) -> i64 {
+    assert!(matches!(applied.result, Ok(Outcome::Put(_))));
+    applied.revision
+}
+
+fn read(consensus: &Consensus, key: &'static str) -> Option<Bytes> {
+    let request = RangeRequest { key: Bytes::from(key), ..RangeRequest::default() };
+    consensus.store().range(&request).unwrap().kvs.pop().map(|pair| pair.value)
+}
+
+#[tokio::test]
+async fn an_acknowledged_write_is_read_at_once_and_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(dir.path()).await;
+    let applied = first.propose(put("greeting", "hello")).await.unwrap();
+    assert_eq!(revision_of(applied), 2);
+    first.linearizable().await.unwrap();
+    assert_eq!(read(&first, "greeting").unwrap(), "hello");
+    let term = first.status().term;
+    first.shutdown().await;
+    drop(first);
+
+    let second = start(dir.path()).await;
+    assert_eq!(read(&second, "greeting").unwrap(), "hello");
+    let applied = second.propose(put("greeting", "again")).await.unwrap();
+    assert_eq!(revision_of(applied), 3);
+    assert!(second.status().term > term, "a term is never led twice");
+    second.shutdown().await;
+}
+
+#[tokio::test]
+async fn writes_that_wait_together_each_get_their_own_outcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = start(dir.path()).await;
+    let writes = (0..1000).map(|i| {
+        let member = member.clone();
+        tokio::spawn(async move {
+            let applied = member.propose(put(format!("k{i}"), format!("v{i}"))).await;
+            revision_of(applied.unwrap())
+        })
+    });
+    let mut revisions = Vec::new();
+    for write in writes.collect::<Vec<_>>() {
+        revisions.push(write.await.unwrap());
+    }
+    revisions.sort_unstable();
+    assert_eq!(revisions, (2..1002).collect::<Vec<_>>());
+    let entries = member.status().applied_index;
+    assert!(entries < 900, "{entries} log entries for 1000 writes: nothing was batched");
+    member.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_command_over_the_limit_is_refused_before_raft_sees_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = start(dir.path()).await;
+    let before = member.status().applied_index;
+    let error = member.propose(put("big", vec![0; 2 << 20])).await.unwrap_err();
+    assert!(matches!(error, ProposeError::TooLarge { limit, .. } if limit == 1 << 20));
+    assert_eq!(member.status().applied_index, before);
+    member.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_comes_after_shutdown_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = start(dir.path()).await;
+    member.shutdown().await;
+    assert_eq!(member.propose(put("late", "x")).await.unwrap_err(), ProposeError::Stopped);
+    assert!(member.linearizable().await.is_err());
+}
+
+#[tokio::test]
+async fn a_lease_ends_by_itself_and_not_before_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = start(dir.path()).await;
+    let grant = LeaseGrant { id: 5, ttl_seconds: 2 };
+    member.propose(Command { op: Some(Op::LeaseGrant(grant)) }).await.unwrap();
+    let granted = std::time::Instant::now();
+    let held = PutRequest { key: "held".into(), lease: 5, ..PutRequest::default() };
+    member.propose(Command { op: Some(Op::Put(held)) }).await.unwrap();
+    assert_eq!(member.lease_keep_alive(5).await.unwrap(), Some(2));
+    assert_eq!(member.lease_keep_alive(6).await.unwrap(), None);
+    let renewed = std::time::Instant::now();
+    while read(&member, "held").is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Counted from before the renewal was asked for, so the bound holds on a slow machine, too.
+    assert!(granted.elapsed() >= Duration::from_secs(2) - (renewed - granted));
+    assert_eq!(member.lease_keep_alive(5).await.unwrap(), None);
+    member.shutdown().await;
+}
