@@ -1,4 +1,33 @@
-//! The handfast server as a library.
+//! The handfast server as a library: etcd's v3 API on a durable node, inside any tokio program.
+//!
+//! Owns the wiring: configuration, listening, the RPC handlers and the life of a server. It must
+//! not know how a change is agreed on (`handfast-consensus`), what it means to the stored data
+//! (`handfast-mvcc`) or how bytes reach the disk (`handfast-storage`).
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), handfast_server::Error> {
+//! let server = handfast_server::Server::builder().ephemeral().start().await?;
+//! println!("listening on {}", server.endpoint());
+//! server.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod api;
+mod builder;
+pub mod config;
+mod dispatch;
+mod error;
+mod flusher;
+mod http1;
+mod ids;
+mod limits;
+mod listen;
+mod server;
+
+pub use builder::{Builder, Error};
+pub use limits::{API_VERSION, SERVER_VERSION};
+pub use server::Server;

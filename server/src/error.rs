@@ -1,0 +1,138 @@
+//! Domain errors as gRPC statuses, with etcd's exact texts.
+//!
+//! Owns the mapping: clients recognise errors by text first and by code second, so both are part
+//! of the contract. It must not know which handler asks.
+
+use handfast_consensus::{ProposeError, ReadError};
+use handfast_mvcc::Error;
+use tonic::{Code, Status};
+
+/// One row of etcd's error table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row(pub(crate) Code, pub(crate) &'static str);
+
+pub(crate) const EMPTY_KEY: Row = Row(Code::InvalidArgument, "etcdserver: key is not provided");
+pub(crate) const KEY_NOT_FOUND: Row = Row(Code::InvalidArgument, "etcdserver: key not found");
+pub(crate) const VALUE_PROVIDED: Row = Row(Code::InvalidArgument, "etcdserver: value is provided");
+pub(crate) const LEASE_PROVIDED: Row = Row(Code::InvalidArgument, "etcdserver: lease is provided");
+pub(crate) const TOO_MANY_OPS: Row = Row(
+    Code::InvalidArgument,
+    "etcdserver: too many operations in txn request",
+);
+pub(crate) const DUPLICATE_KEY: Row = Row(
+    Code::InvalidArgument,
+    "etcdserver: duplicate key given in txn request",
+);
+pub(crate) const INVALID_SORT: Row = Row(Code::InvalidArgument, "etcdserver: invalid sort option");
+pub(crate) const INVALID_API_VERSION: Row = Row(
+    Code::InvalidArgument,
+    "etcdserver: invalid client api version",
+);
+pub(crate) const TOO_LARGE: Row = Row(Code::InvalidArgument, "etcdserver: request is too large");
+pub(crate) const COMPACTED: Row = Row(
+    Code::OutOfRange,
+    "etcdserver: mvcc: required revision has been compacted",
+);
+pub(crate) const FUTURE_REVISION: Row = Row(
+    Code::OutOfRange,
+    "etcdserver: mvcc: required revision is a future revision",
+);
+pub(crate) const LEASE_NOT_FOUND: Row =
+    Row(Code::NotFound, "etcdserver: requested lease not found");
+pub(crate) const LEASE_EXISTS: Row =
+    Row(Code::FailedPrecondition, "etcdserver: lease already exists");
+pub(crate) const LEASE_TTL_TOO_LARGE: Row =
+    Row(Code::OutOfRange, "etcdserver: too large lease TTL");
+pub(crate) const WATCH_CANCELED: Row = Row(Code::Cancelled, "etcdserver: watch canceled");
+pub(crate) const NO_LEADER: Row = Row(Code::Unavailable, "etcdserver: no leader");
+pub(crate) const STOPPED: Row = Row(Code::Unavailable, "etcdserver: server stopped");
+pub(crate) const TIMED_OUT: Row = Row(Code::Unavailable, "etcdserver: request timed out");
+/// etcd's table says ResourceExhausted, but what its clients see is Unknown.
+pub(crate) const TOO_MANY_REQUESTS: Row = Row(Code::Unknown, "etcdserver: too many requests");
+/// What a proposal gets that no leader took within the deadline.
+pub(crate) const DEADLINE: Row = Row(Code::DeadlineExceeded, "context deadline exceeded");
+
+impl Row {
+    /// Whether a status is of this row.
+    pub(crate) fn is(self, status: &Status) -> bool {
+        status.code() == self.0 && status.message() == self.1
+    }
+}
+
+impl From<Row> for Status {
+    fn from(Row(code, text): Row) -> Status {
+        Status::new(code, text)
+    }
+}
+
+/// What the client sees of an error of the store.
+pub(crate) fn from_store(error: Error) -> Status {
+    let row = match error {
+        Error::EmptyKey => EMPTY_KEY,
+        Error::KeyNotFound => KEY_NOT_FOUND,
+        Error::ValueProvided => VALUE_PROVIDED,
+        Error::LeaseProvided => LEASE_PROVIDED,
+        Error::TooManyOps { .. } => TOO_MANY_OPS,
+        Error::DuplicateKey => DUPLICATE_KEY,
+        Error::InvalidSortOption => INVALID_SORT,
+        Error::Compacted { .. } => COMPACTED,
+        Error::FutureRevision { .. } => FUTURE_REVISION,
+        Error::LeaseNotFound(_) => LEASE_NOT_FOUND,
+        Error::LeaseExists(_) => LEASE_EXISTS,
+        Error::LeaseTtlTooLarge(_) => LEASE_TTL_TOO_LARGE,
+        other => return internal(&other),
+    };
+    row.into()
+}
+
+/// What the client sees of a change that was not taken, or whose fate is unknown.
+pub(crate) fn from_propose(error: ProposeError) -> Status {
+    let row = match error {
+        ProposeError::NoLeader => DEADLINE,
+        ProposeError::Timeout => TIMED_OUT,
+        ProposeError::Stopped => STOPPED,
+        ProposeError::TooManyRequests => TOO_MANY_REQUESTS,
+        ProposeError::TooLarge { .. } => TOO_LARGE,
+        other => return internal(&other),
+    };
+    row.into()
+}
+
+/// What the client sees of a linearizable read that could not be confirmed.
+pub(crate) fn from_read(error: ReadError) -> Status {
+    let row = match error {
+        ReadError::NoLeader | ReadError::Timeout => TIMED_OUT,
+        ReadError::Stopped => STOPPED,
+        other => return internal(&other),
+    };
+    row.into()
+}
+
+/// What the client sees of a lease question that only a leader can answer.
+pub(crate) fn from_lease_read(error: ReadError) -> Status {
+    match error {
+        ReadError::NoLeader | ReadError::Timeout => NO_LEADER.into(),
+        other => from_read(other),
+    }
+}
+
+/// A fault of ours: logged here in full, and told to the client in one line.
+fn internal(error: &dyn std::error::Error) -> Status {
+    tracing::error!(%error, "request failed inside the server");
+    Status::internal(format!("handfast: {error}"))
+}
+
+/// Replaces the transport's answer to an oversized message by etcd's code and text.
+pub(crate) fn oversized(status: &Status) -> Option<Status> {
+    if status.code() != Code::OutOfRange {
+        return None;
+    }
+    let (_, numbers) = status
+        .message()
+        .split_once("message length too large: found ")?;
+    let (found, limit) = numbers.split_once(" bytes, the limit is: ")?;
+    let limit = limit.strip_suffix(" bytes")?;
+    Some(Status::resource_exhausted(format!(
+        "grpc: received message larger than max ({found} vs. {limit})"
+    )))
+}

@@ -1,0 +1,209 @@
+//! Sockets: binding them, accepting connections and speaking HTTP on them.
+//!
+//! Owns the transport's tuning and how connections end. It must not know what is asked on them.
+
+use std::io;
+use std::path::PathBuf;
+
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Url};
+use crate::dispatch::Dispatch;
+use crate::limits;
+
+/// A bound socket that nobody is served on yet.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    /// Where it can be reached, with the port the system chose.
+    pub(crate) url: Url,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// Removes the file when the listener is gone.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    pub(crate) async fn bind(url: &Url) -> io::Result<Listener> {
+        if let Some(path) = url.socket_file() {
+            let socket = bind_socket_file(path)?;
+            return Ok(Listener {
+                socket,
+                url: url.clone(),
+            });
+        }
+        let address = url.socket_addr().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not an IP address that can be listened on",
+            )
+        })?;
+        let listener = TcpListener::bind(address).await?;
+        let port = listener.local_addr()?.port();
+        Ok(Listener {
+            socket: Socket::Tcp(listener),
+            url: url.with_port(port),
+        })
+    }
+}
+
+/// A socket file that nobody answers on is left over from a crash, and is replaced.
+fn bind_socket_file(path: &std::path::Path) -> io::Result<Socket> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)?
+        }
+        bound => bound?,
+    };
+    Ok(Socket::Unix(listener, SocketFile(path.to_owned())))
+}
+
+/// The tasks of all listeners and connections of a server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections {
+    tasks: TaskTracker,
+    /// No new connections, and no new requests on the present ones.
+    drain: CancellationToken,
+    /// No connections at all.
+    kill: CancellationToken,
+}
+
+impl Connections {
+    /// Serves a listener until the connections are drained.
+    pub(crate) fn serve(&self, listener: Listener, dispatch: Dispatch, tuning: &Tuning) {
+        let (this, builder) = (self.clone(), tuning.builder());
+        self.tasks.spawn(async move {
+            let accepting = this.accept(&listener, &dispatch, &builder);
+            this.drain.run_until_cancelled(accepting).await;
+        });
+    }
+
+    /// Lets running requests finish, for a while, and then closes every connection.
+    pub(crate) async fn close(&self) {
+        self.drain.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(limits::DRAIN_TIMEOUT, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests are still running; closing their connections");
+            self.kill.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    /// Closes everything without waiting.
+    pub(crate) fn abort(&self) {
+        self.drain.cancel();
+        self.kill.cancel();
+        self.tasks.close();
+    }
+
+    async fn accept(&self, listener: &Listener, dispatch: &Dispatch, builder: &Builder) {
+        loop {
+            let accepted = match &listener.socket {
+                Socket::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
+                    // Without it small replies wait for the client's delayed acknowledgements.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection stays without TCP_NODELAY");
+                    }
+                    self.spawn(TokioIo::new(stream), dispatch.clone(), builder.clone());
+                }),
+                Socket::Unix(socket, _) => socket.accept().await.map(|(stream, _)| {
+                    self.spawn(TokioIo::new(stream), dispatch.clone(), builder.clone());
+                }),
+            };
+            if let Err(error) = accepted {
+                tracing::warn!(%error, url = %listener.url, "a connection was not accepted");
+                // Out of file descriptors, as a rule: others have to close some first.
+                tokio::time::sleep(limits::ACCEPT_RETRY).await;
+            }
+        }
+    }
+
+    fn spawn<I>(&self, io: I, dispatch: Dispatch, builder: Builder)
+    where
+        I: Read + Write + Unpin + Send + 'static,
+    {
+        let (drain, kill) = (self.drain.clone(), self.kill.clone());
+        self.tasks.spawn(async move {
+            let connection = builder.serve_connection(io, dispatch);
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    match kill.run_until_cancelled(connection).await {
+                        Some(ended) => ended,
+                        None => Ok(()),
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended badly");
+            }
+        });
+    }
+}
+
+type Builder = auto::Builder<TokioExecutor>;
+
+/// What of the configuration the transport needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Tuning {
+    max_concurrent_streams: u32,
+    keepalive_interval: Option<std::time::Duration>,
+    keepalive_timeout: std::time::Duration,
+}
+
+impl Tuning {
+    pub(crate) fn of(config: &Config) -> Tuning {
+        let interval = config.grpc_keepalive_interval;
+        Tuning {
+            max_concurrent_streams: config.max_concurrent_streams,
+            keepalive_interval: (!interval.is_zero()).then_some(interval),
+            keepalive_timeout: config.grpc_keepalive_timeout,
+        }
+    }
+
+    fn builder(&self) -> Builder {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits::HEADER_READ_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .max_pending_accept_reset_streams(limits::PENDING_RESETS)
+            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+            .keep_alive_interval(self.keepalive_interval)
+            .keep_alive_timeout(self.keepalive_timeout);
+        builder
+    }
+}

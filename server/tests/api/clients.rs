@@ -1,0 +1,178 @@
+//! What the tests share: a server, raw clients, and short ways to say common requests.
+
+use std::time::Duration;
+
+use handfast_proto::etcdserverpb::{
+    LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse, RequestOp, WatchCreateRequest,
+    WatchRequest, WatchResponse, cluster_client::ClusterClient, kv_client::KvClient,
+    lease_client::LeaseClient, maintenance_client::MaintenanceClient, request_op::Request as Op,
+    watch_client::WatchClient, watch_request::RequestUnion,
+};
+use handfast_proto::health::health_client::HealthClient;
+use handfast_server::Server;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+/// A wait that only a broken server exhausts.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fails the test instead of hanging it.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("the server did not answer")
+}
+
+#[derive(Clone)]
+pub struct Clients {
+    pub channel: Channel,
+    pub kv: KvClient<Channel>,
+    pub watch: WatchClient<Channel>,
+    pub lease: LeaseClient<Channel>,
+    pub cluster: ClusterClient<Channel>,
+    pub maintenance: MaintenanceClient<Channel>,
+    pub health: HealthClient<Channel>,
+}
+
+impl Clients {
+    pub async fn connect(endpoint: &str) -> Clients {
+        let endpoint = Channel::from_shared(endpoint.to_owned()).unwrap();
+        let channel = soon(endpoint.connect()).await.unwrap();
+        Clients {
+            kv: KvClient::new(channel.clone()),
+            watch: WatchClient::new(channel.clone()),
+            lease: LeaseClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel.clone()),
+            health: HealthClient::new(channel.clone()),
+            channel,
+        }
+    }
+
+    pub async fn put(&self, key: &str, value: &str) -> i64 {
+        let response = soon(self.kv.clone().put(put(key, value))).await.unwrap();
+        response.into_inner().header.unwrap().revision
+    }
+
+    pub async fn get(&self, key: &str) -> RangeResponse {
+        soon(self.kv.clone().range(get(key)))
+            .await
+            .unwrap()
+            .into_inner()
+    }
+
+    pub async fn grant(&self, ttl: i64, id: i64) -> i64 {
+        let request = LeaseGrantRequest { ttl, id };
+        soon(self.lease.clone().lease_grant(request))
+            .await
+            .unwrap()
+            .into_inner()
+            .id
+    }
+
+    pub async fn open_watch(&self) -> Watching {
+        self.open_watch_with(|_| {}).await.unwrap()
+    }
+
+    pub async fn open_watch_with(
+        &self,
+        metadata: impl FnOnce(&mut tonic::metadata::MetadataMap),
+    ) -> Result<Watching, Status> {
+        let (requests, stream) = mpsc::unbounded_channel();
+        let mut call = Request::new(UnboundedReceiverStream::new(stream));
+        metadata(call.metadata_mut());
+        let responses = soon(self.watch.clone().watch(call)).await?.into_inner();
+        Ok(Watching {
+            requests: Some(requests),
+            responses,
+        })
+    }
+}
+
+/// An open watch stream.
+pub struct Watching {
+    requests: Option<mpsc::UnboundedSender<WatchRequest>>,
+    responses: Streaming<WatchResponse>,
+}
+
+impl Watching {
+    pub fn send(&self, request: RequestUnion) {
+        let request = WatchRequest {
+            request_union: Some(request),
+        };
+        self.requests.as_ref().unwrap().send(request).unwrap();
+    }
+
+    /// Asks for a watcher, and returns the reply.
+    pub async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
+        self.send(RequestUnion::CreateRequest(create));
+        let reply = self.next().await;
+        assert!(reply.created, "{reply:?}");
+        reply
+    }
+
+    pub async fn next(&mut self) -> WatchResponse {
+        self.result().await.unwrap()
+    }
+
+    pub async fn result(&mut self) -> Result<WatchResponse, Status> {
+        soon(self.responses.message())
+            .await
+            .map(|message| message.expect("the stream ended"))
+    }
+
+    /// Events until there are `count`, as `(type, key, mod revision)`.
+    pub async fn events(&mut self, count: usize) -> Vec<(i32, String, i64)> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            for event in self.next().await.events {
+                let kv = event.kv.unwrap();
+                let key = String::from_utf8(kv.key.to_vec()).unwrap();
+                events.push((event.r#type, key, kv.mod_revision));
+            }
+        }
+        events
+    }
+
+    /// Closes the client's side of the stream.
+    pub fn half_close(&mut self) {
+        self.requests = None;
+    }
+}
+
+/// An ephemeral server and its clients.
+pub async fn start() -> (Server, Clients) {
+    let server = soon(Server::builder().ephemeral().start()).await.unwrap();
+    let clients = Clients::connect(&server.endpoint()).await;
+    (server, clients)
+}
+
+pub fn put(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    }
+}
+
+pub fn get(key: &str) -> RangeRequest {
+    RangeRequest {
+        key: key.to_owned().into(),
+        ..RangeRequest::default()
+    }
+}
+
+pub fn watch(key: &str) -> WatchCreateRequest {
+    WatchCreateRequest {
+        key: key.to_owned().into(),
+        ..WatchCreateRequest::default()
+    }
+}
+
+pub fn op(request: Op) -> RequestOp {
+    RequestOp {
+        request: Some(request),
+    }
+}
