@@ -1,4 +1,208 @@
-//! The handfast command as a library function.
+//! The handfast command as a library function: a server and a client in one program.
+//!
+//! Owns the command line: its words, its output and its exit codes. It must not know how a server
+//! stores data (`handfast-server`) or how a lock is taken (`handfast`).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod bench;
+mod connect;
+mod elect;
+mod exit;
+mod keys;
+mod kv;
+mod lease;
+mod lock;
+mod members;
+mod output;
+mod serve;
+mod status;
+mod supervise;
+mod txn;
+mod watch;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::Path;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use handfast_server::config::Preset;
+
+use connect::Connection;
+use exit::Failure;
+use output::Output;
+
+const ABOUT: &str = "Locks, elections, queues, configuration and keys that several machines share";
+
+const AFTER_HELP: &str = "\
+Start with:
+  handfast serve                           a server on this machine
+  handfast put greeting hello              in another shell
+  handfast lock jobs/nightly -- ./nightly  run something on one machine at a time
+
+Works with etcd servers too.";
+
+#[derive(Parser)]
+#[command(name = "handfast", version, about = ABOUT, after_help = AFTER_HELP)]
+#[command(after_long_help = long_help(), subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn long_help() -> String {
+    format!("{AFTER_HELP}\n\n{}", exit::HELP)
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read keys
+    Get(kv::get::GetArgs),
+    /// Write a key
+    Put(kv::put::PutArgs),
+    /// Delete keys
+    Del(kv::del::DelArgs),
+    /// Follow changes of keys
+    Watch(watch::WatchArgs),
+    /// Compare and change several keys at once
+    Txn(txn::TxnArgs),
+    /// Discard the history before a revision
+    Compact(kv::compact::CompactArgs),
+    /// Grant, renew and revoke leases
+    Lease(lease::LeaseArgs),
+    /// Hold a lock, alone or while a command runs
+    Lock(lock::LockArgs),
+    /// Show who holds and who waits for locks
+    Locks(lock::list::LocksArgs),
+    /// Stand for election, alone or running a command while leading
+    Elect(elect::ElectArgs),
+    /// Show who leads
+    Leader(elect::leader::LeaderArgs),
+    /// Show how each server is doing
+    Status,
+    /// Show the members of the cluster
+    Members,
+    /// Measure a server, alone or against another
+    Bench(bench::BenchArgs),
+}
+
+/// Runs the command line `args` (with the program's name first) and returns the exit code.
+///
+/// Prints to standard output and error. Under the name `etcd` it is `handfast serve`. It returns
+/// in every case, so that a program in another language can call it in its own process.
+pub fn cli_main(args: Vec<OsString>) -> i32 {
+    let (args, preset) = match is_etcd(&args) {
+        true => (as_serve(args), Preset::Etcd),
+        false => (args, Preset::Handfast),
+    };
+    let matches = match Cli::command().subcommand(serve::command()).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    if let Some(("serve", flags)) = matches.subcommand() {
+        return serve::run(flags, preset);
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => finish(run(cli)),
+        Err(error) => usage(&error),
+    }
+}
+
+fn is_etcd(args: &[OsString]) -> bool {
+    args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == "etcd")
+}
+
+fn as_serve(args: Vec<OsString>) -> Vec<OsString> {
+    let mut args = serve::accept_single_dashes(args);
+    args.insert(1, OsString::from("serve"));
+    args
+}
+
+/// Help and version are "errors" for clap too; it knows their exit codes.
+fn usage(error: &clap::Error) -> i32 {
+    // A closed output leaves nobody to tell.
+    let _ = error.print();
+    error.exit_code()
+}
+
+fn finish(result: Result<i32, Failure>) -> i32 {
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            if !matches!(failure, Failure::OutputClosed) {
+                eprintln!("handfast: {failure}");
+            }
+            failure.code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<i32, Failure> {
+    let Cli { connection, command } = cli;
+    let command = match command {
+        // It chooses its own threads.
+        Command::Bench(args) => return bench::run(args, &connection),
+        command => command,
+    };
+    in_runtime(async move {
+        let mut output = Output::new(connection.json);
+        let code = client_command(command, &connection, &mut output).await?;
+        output.flush()?;
+        Ok(code)
+    })
+}
+
+async fn client_command(
+    command: Command,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<i32, Failure> {
+    match command {
+        Command::Get(args) => kv::get::run(args, connection, output).await,
+        Command::Put(args) => kv::put::run(args, connection, output).await,
+        Command::Del(args) => kv::del::run(args, connection, output).await,
+        Command::Watch(args) => watch::run(args, connection, output).await,
+        Command::Txn(args) => txn::run(args, connection, output).await,
+        Command::Compact(args) => kv::compact::run(args, connection, output).await,
+        Command::Lease(args) => lease::run(args, connection, output).await,
+        Command::Lock(args) => lock::run(args, connection, output).await,
+        Command::Locks(args) => lock::list::run(args, connection, output).await,
+        Command::Elect(args) => elect::run(args, connection, output).await,
+        Command::Leader(args) => elect::leader::run(args, connection, output).await,
+        Command::Status => status::run(connection, output).await,
+        Command::Members => members::run(connection, output).await,
+        Command::Bench(args) => bench::run(args, connection),
+    }
+}
+
+/// One thread is enough for a client that does one thing.
+fn in_runtime(work: impl Future<Output = Result<i32, Failure>>) -> Result<i32, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Other(format!("the system refuses to watch files: {error}")))?;
+    let result = runtime.block_on(work);
+    // Reading standard input may still block a thread; the answer must not wait for it.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().subcommand(serve::command()).debug_assert();
+    }
+
+    #[test]
+    fn the_name_etcd_means_serve() {
+        let args = ["/usr/bin/etcd", "-name", "n1"].map(OsString::from).to_vec();
+        assert!(is_etcd(&args));
+        assert_eq!(as_serve(args), ["/usr/bin/etcd", "serve", "--name", "n1"]);
+    }
+}

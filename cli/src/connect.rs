@@ -1,0 +1,87 @@
+//! How a client command finds its server.
+//!
+//! Owns the options every client command has and the variables that stand in for them. It must
+//! not know what is asked of the server.
+
+use std::time::Duration;
+
+use clap::Args;
+use handfast_core::Client;
+
+use crate::exit::Failure;
+
+const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
+
+/// Options of every client command.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Connection {
+    /// Servers to talk to, with commas between [default: 127.0.0.1:2379; variables:
+    /// HANDFAST_ENDPOINTS, ETCDCTL_ENDPOINTS]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "URLS")]
+    #[arg(help_heading = "Connection", display_order = 900)]
+    endpoints: Vec<String>,
+
+    /// How long a call may take, such as 500ms, 5s or 1m [default: 5s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    #[arg(help_heading = "Connection", display_order = 901, alias = "command-timeout")]
+    timeout: Option<Duration>,
+
+    /// Print JSON, one document a line
+    #[arg(long, global = true, help_heading = "Connection", display_order = 902)]
+    pub(crate) json: bool,
+}
+
+impl Connection {
+    /// A client of the chosen servers; connects at the first call.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let mut builder = Client::builder().endpoints(self.endpoints());
+        if let Some(timeout) = self.timeout()? {
+            builder = builder.timeout(timeout);
+        }
+        builder.build().map_err(|error| Failure::Usage(error.to_string()))
+    }
+
+    /// The chosen servers as they were written.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        if !self.endpoints.is_empty() {
+            return self.endpoints.clone();
+        }
+        let given = variable("HANDFAST_ENDPOINTS").or_else(|| variable("ETCDCTL_ENDPOINTS"));
+        let given = given.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        given.split(',').map(|endpoint| endpoint.trim().to_owned()).collect()
+    }
+
+    fn timeout(&self) -> Result<Option<Duration>, Failure> {
+        if self.timeout.is_some() {
+            return Ok(self.timeout);
+        }
+        let name = "ETCDCTL_COMMAND_TIMEOUT";
+        variable(name)
+            .map(|text| duration(&text).map_err(|e| Failure::Usage(format!("{name}: {e}"))))
+            .transpose()
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// `500ms`, `5s`, `1m`; a bare number is seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => handfast_server::config::parse_duration(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_numbers_are_seconds() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(duration("soon").is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! Exit codes, and how an error becomes one.
+//!
+//! Owns the numbers scripts rely on. It must not print: the caller decides where a message goes.
+
+use std::io;
+
+use handfast_core::ErrorKind;
+
+/// It worked.
+pub(crate) const OK: i32 = 0;
+/// The server refused, or something went wrong that is none of the below.
+pub(crate) const FAILED: i32 = 1;
+/// The command line is wrong.
+pub(crate) const USAGE: i32 = 2;
+/// No server could be reached in time, or it has no leader; trying again later may help.
+pub(crate) const UNREACHABLE: i32 = 3;
+/// The lock or leadership was not acquired (held by someone else, or waited too long).
+pub(crate) const NOT_ACQUIRED: i32 = 75;
+/// The lock or leadership was lost, and the command was stopped because of it.
+pub(crate) const LOST: i32 = 76;
+/// The command exists but could not be started.
+pub(crate) const NOT_EXECUTABLE: i32 = 126;
+/// The command does not exist.
+pub(crate) const NOT_FOUND: i32 = 127;
+/// Added to the number of the signal that ended the command.
+pub(crate) const SIGNAL_BASE: i32 = 128;
+
+/// The table of exit codes in the help text.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    it worked
+  1    the server refused, or something else went wrong
+  2    the command line is wrong
+  3    no server could be reached in time; trying again may help
+  75   lock, elect: not acquired
+  76   lock, elect: lost while the command ran; the command was stopped
+  126  lock, elect: the command could not be started
+  127  lock, elect: the command was not found
+  Otherwise lock and elect exit as their command did (128 + N when signal N ended it).";
+
+/// Why a command did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Failure {
+    /// The command line asks for something impossible.
+    #[error("{0}")]
+    Usage(String),
+    /// A call to the server failed.
+    #[error("{0}")]
+    Call(#[from] handfast_core::Error),
+    /// Something else; the text says what and what to do.
+    #[error("{0}")]
+    Other(String),
+    /// The lock or leadership was not acquired.
+    #[error("{0}")]
+    NotAcquired(String),
+    /// The lock or leadership was lost.
+    #[error("{0}")]
+    Lost(String),
+    /// The child command could not be started.
+    #[error("cannot run `{command}`: {error}")]
+    Spawn {
+        /// The program as given.
+        command: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Nobody reads our output any more, as with `| head`; not worth a message.
+    #[error("the output was closed")]
+    OutputClosed,
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> i32 {
+        match self {
+            Failure::Usage(_) => USAGE,
+            Failure::Call(error) if unreachable(error.kind()) => UNREACHABLE,
+            Failure::Call(_) | Failure::Other(_) => FAILED,
+            Failure::NotAcquired(_) => NOT_ACQUIRED,
+            Failure::Lost(_) => LOST,
+            Failure::Spawn { error, .. } if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            Failure::Spawn { .. } => NOT_EXECUTABLE,
+            Failure::OutputClosed => OK,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// For errors of writing our own output only.
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Failure::Other(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+fn unreachable(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Connect
+            | ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::NoLeader
+            | ErrorKind::LeaderChanged
+            | ErrorKind::ServerStopped
+            | ErrorKind::TooManyRequests
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(failure.code(), OK);
+    }
+
+    #[test]
+    fn commands_that_do_not_start_follow_the_shells() {
+        let spawn = |kind| Failure::Spawn { command: "x".into(), error: io::Error::from(kind) };
+        assert_eq!(spawn(io::ErrorKind::NotFound).code(), 127);
+        assert_eq!(spawn(io::ErrorKind::PermissionDenied).code(), 126);
+    }
+}

@@ -1,0 +1,107 @@
+//! `handfast serve`: runs a server until a signal ends it.
+//!
+//! Owns the life of the process around the server: flags, log, greeting, signals, exit code. It
+//! must not know how the server works.
+
+mod args;
+mod greeting;
+mod log;
+mod signals;
+
+use clap::ArgMatches;
+use handfast_server::Server;
+use handfast_server::config::{Layers, LogFormat, Preset, Resolved};
+
+use crate::exit;
+
+pub(crate) use args::{accept_single_dashes, command};
+use signals::Signals;
+
+/// Runs the server; returns the exit code.
+pub(crate) fn run(matches: &ArgMatches, preset: Preset) -> i32 {
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let layers = Layers::new(args::given(matches), env).preset(preset);
+    let resolved = match layers.resolve() {
+        Ok(resolved) => resolved,
+        Err(error) => return refuse(&error),
+    };
+    log::start(&resolved.config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .thread_name("handfast")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("the system gives no threads: {error}")),
+    };
+    let code = runtime.block_on(serve(resolved, preset));
+    // A stop that was forced must not wait for what hangs.
+    runtime.shutdown_background();
+    code
+}
+
+/// One core is left to the log thread: it waits for the disk, but its encoding is work too.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1))
+}
+
+fn refuse(error: &dyn std::fmt::Display) -> i32 {
+    eprintln!("handfast: {error}");
+    exit::FAILED
+}
+
+async fn serve(resolved: Resolved, preset: Preset) -> i32 {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
+    };
+    for note in &resolved.notes {
+        tracing::warn!("{note}");
+    }
+    let config = resolved.config;
+    let greet = preset == Preset::Handfast && config.log_format == LogFormat::Text;
+    let server = tokio::select! {
+        started = Server::builder().config(config.clone()).start() => started,
+        signal = signals.recv() => {
+            tracing::info!("{signal} while starting: stopped");
+            return exit::OK;
+        }
+    };
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => return refuse(&error),
+    };
+    tracing::info!(endpoint = %server.endpoint(), "ready to serve client requests");
+    if greet {
+        greeting::print(&config, &server);
+    }
+    wait(server, &mut signals).await
+}
+
+/// Serves until a signal, or until the member fails for good.
+async fn wait(server: Server, signals: &mut Signals) -> i32 {
+    let failure = tokio::select! {
+        signal = signals.recv() => {
+            tracing::info!("{signal}: stopping; a second signal stops at once");
+            None
+        }
+        reason = server.failed() => Some(reason),
+    };
+    let stopped = tokio::select! {
+        stopped = server.shutdown() => stopped,
+        signal = signals.recv() => {
+            tracing::warn!("{signal} again: stopped without waiting for running requests");
+            return exit::FAILED;
+        }
+    };
+    match (failure, stopped) {
+        (Some(reason), _) => refuse(&format!("the server failed: {reason}")),
+        (None, Err(error)) => refuse(&error),
+        (None, Ok(())) => {
+            tracing::info!("stopped");
+            exit::OK
+        }
+    }
+}

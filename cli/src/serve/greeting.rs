@@ -1,0 +1,37 @@
+//! The lines a person sees when the server is up.
+//!
+//! Owns their wording. Programs read the log instead.
+
+use std::io::Write;
+
+use handfast_server::Server;
+use handfast_server::config::Config;
+
+/// Where a client looks when it is told nothing.
+const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
+
+pub(super) fn print(config: &Config, server: &Server) {
+    // A closed standard output is no reason to stop serving.
+    let _ = std::io::stdout().write_all(text(config, server).as_bytes());
+}
+
+fn text(config: &Config, server: &Server) -> String {
+    let urls = server.client_urls().join(", ");
+    let data = server.data_dir().display();
+    let kept = if config.ephemeral { " (removed at the end)" } else { "" };
+    let endpoint = server.endpoint();
+    let option = match endpoint == DEFAULT_ENDPOINT {
+        true => String::new(),
+        false => format!(" --endpoints {endpoint}"),
+    };
+    format!(
+        "\nhandfast {} is ready.\n  \
+           clients connect to   {urls}\n  \
+           data is kept in      {data}{kept}\n  \
+           try in another shell handfast{option} put greeting hello\n                       \
+                                handfast{option} get greeting\n                       \
+                                handfast{option} lock jobs/nightly -- sleep 5\n  \
+           stop with            Ctrl-C\n\n",
+        env!("CARGO_PKG_VERSION"),
+    )
+}
