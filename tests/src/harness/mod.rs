@@ -1,0 +1,13 @@
+//! Real servers for a test: start, stop, kill and restart a process on free loopback ports.
+//!
+//! Knows command lines and process signals. Must not know what the servers do.
+
+mod binary;
+mod etcdctl;
+mod port;
+mod server;
+
+pub use binary::{Subject, find, handfast, target_directory};
+pub use etcdctl::{Etcdctl, Output, Running};
+pub use port::free_port;
+pub use server::{Server, Setup};
