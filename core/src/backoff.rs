@@ -1,0 +1,55 @@
+//! How long to wait before trying again.
+//!
+//! Owns the growth and the jitter. Knows nothing of what is tried.
+
+use std::time::Duration;
+
+/// Waits that double from `first` to `limit`, each drawn from the upper half of its span.
+///
+/// The jitter keeps clients that lost the same server from returning in step.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    first: Duration,
+    limit: Duration,
+    tries: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, limit: Duration) -> Self {
+        Self {
+            first,
+            limit,
+            tries: 0,
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let factor = 1u32 << self.tries.min(16);
+        self.tries = self.tries.saturating_add(1);
+        let span = self.first.saturating_mul(factor).min(self.limit);
+        span.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_limit_and_start_over_after_a_reset() {
+        let first = Duration::from_millis(10);
+        let limit = Duration::from_millis(100);
+        let mut backoff = Backoff::new(first, limit);
+        for step in 0..40 {
+            let span = first.saturating_mul(1 << step.min(16)).min(limit);
+            let wait = backoff.next();
+            assert!(wait >= span / 2 && wait <= span, "step {step}: {wait:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= first);
+    }
+}

@@ -1,0 +1,201 @@
+//! A local copy of all keys under a prefix, exact at one revision.
+//!
+//! Owns reading, watching and healing the copy. Knows nothing of what the keys mean.
+
+mod follow;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use view::{Change, Changes, View};
+
+use crate::{Client, Error, IntoBytes};
+
+/// How many batches of changes a slow [`Subscription`] may be behind.
+const BATCHES_KEPT: usize = 1024;
+
+/// How far the copy is, and whether it follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The copy is exactly the store's content under the prefix at this revision.
+    pub revision: i64,
+    /// Counts full re-reads after which revisions may have gone back (a restored backup).
+    pub resets: u64,
+    /// The first read is done.
+    pub ready: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    prefix: Bytes,
+    view: RwLock<View>,
+    progress: watch::Sender<Progress>,
+    changes: broadcast::Sender<Arc<Changes>>,
+    nudge: tokio::sync::Notify,
+    failure: watch::Sender<Option<Error>>,
+}
+
+/// A local copy of all keys under a prefix that follows the store.
+///
+/// At any time it is exactly what the store had under the prefix at [`revision`](Self::revision).
+/// Lost connections and compaction are healed; after a compaction the copy is read anew and only
+/// real differences are reported. Cheap to clone; the last clone stops it.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    shared: Arc<Shared>,
+    _stop: Arc<DropGuard>,
+}
+
+impl Mirror {
+    /// Starts a copy of all keys under `prefix` and waits for its first read.
+    ///
+    /// # Errors
+    /// What the first read meets that does not pass by itself, or that no endpoint answered
+    /// within the client's timeout.
+    pub async fn open(client: &Client, prefix: impl IntoBytes) -> Result<Self, Error> {
+        let mirror = Self::start(client, prefix);
+        let mut failure = mirror.shared.failure.subscribe();
+        let mut progress = mirror.shared.progress.subscribe();
+        tokio::select! {
+            biased;
+            _ = progress.wait_for(|progress| progress.ready) => {}
+            failed = failure.wait_for(Option::is_some) => {
+                if let Ok(Some(error)) = failed.as_deref() {
+                    return Err(error.clone());
+                }
+            }
+        }
+        Ok(mirror)
+    }
+
+    /// Starts a copy without waiting: it is empty at revision 0 until the first read is done,
+    /// which is tried until it succeeds.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(client: &Client, prefix: impl IntoBytes) -> Self {
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            client: client.clone(),
+            prefix: prefix.into_bytes(),
+            view: RwLock::new(View::default()),
+            progress: watch::Sender::new(Progress { revision: 0, resets: 0, ready: false }),
+            changes: broadcast::Sender::new(BATCHES_KEPT),
+            nudge: tokio::sync::Notify::new(),
+            failure: watch::Sender::new(None),
+        });
+        tokio::spawn(follow::run(Arc::clone(&shared), stop.clone()));
+        Self { shared, _stop: Arc::new(stop.drop_guard()) }
+    }
+
+    /// The prefix copied.
+    #[must_use]
+    pub fn prefix(&self) -> &Bytes {
+        &self.shared.prefix
+    }
+
+    /// Looks at the copy, which stands still meanwhile: `look` must be quick.
+    pub fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.shared.view.read())
+    }
+
+    /// The copy as it is now; costs a pointer per key.
+    #[must_use]
+    pub fn snapshot(&self) -> View {
+        self.shared.view.read().clone()
+    }
+
+    /// The revision the copy is exact at; 0 before the first read.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.shared.view.read().revision()
+    }
+
+    /// Waits until the copy is exact at `revision` or later: after a write, pass the write's
+    /// revision to read what was written. Cancel safe. Waits for as long as no server answers.
+    pub async fn at_least(&self, revision: i64) {
+        let mut progress = self.shared.progress.subscribe();
+        let reached =
+            |progress: &Progress| progress.ready && progress.revision >= revision;
+        while !reached(&progress.borrow_and_update()) {
+            // No event may come for this prefix: the server is asked how far it is.
+            self.shared.nudge.notify_one();
+            tokio::select! {
+                changed = progress.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+    }
+
+    /// Each step of the copy, the latest only: wake up and look.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// The copy as it is now, and every change from there on.
+    #[must_use]
+    pub fn subscribe(&self) -> (View, Subscription) {
+        // Changes are sent with the view locked, so none falls between the two.
+        let view = self.shared.view.read();
+        let subscription = Subscription {
+            receiver: self.shared.changes.subscribe(),
+            shared: Arc::clone(&self.shared),
+            last: view.clone(),
+        };
+        (view.clone(), subscription)
+    }
+
+    /// The error of the last read or watch, while the copy cannot follow.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.failure.borrow().clone()
+    }
+}
+
+/// Changes of a [`Mirror`].
+#[derive(Debug)]
+pub struct Subscription {
+    receiver: broadcast::Receiver<Arc<Changes>>,
+    shared: Arc<Shared>,
+    last: View,
+}
+
+impl Subscription {
+    /// The next changes, all of one step of the copy; `None` when the mirror was dropped.
+    ///
+    /// Cancel safe. A subscriber that is far behind gets the difference in one piece.
+    pub async fn next(&mut self) -> Option<Arc<Changes>> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(changes) if changes.revision <= self.last.revision() && !changes.reset => {}
+                Ok(changes) => {
+                    self.last.apply(&changes);
+                    return Some(changes);
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let now = {
+                        let view = self.shared.view.read();
+                        self.receiver = self.shared.changes.subscribe();
+                        view.clone()
+                    };
+                    let changes = Arc::new(self.last.difference(&now, false));
+                    self.last = now;
+                    return Some(changes);
+                }
+            }
+        }
+    }
+}
