@@ -1,13 +1,34 @@
 //! The raft log: segmented files behind one thread that turns all queued appends into one write
 //! and one sync. Must not know what payloads mean.
 
+mod index;
+mod log;
+mod prepare;
+mod read;
+mod reader;
+mod record;
+mod recover;
+mod segment;
+mod shared;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod thread;
+
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use self::prepare::Preparer;
+use self::record::{HEADER_BYTES, MAX_BODY_BYTES};
+use self::segment::Segments;
+use self::shared::{Failure, Op, Shared};
+use self::thread::Writer;
 
 use crate::disk::Disk;
 use crate::{Error, LogPosition};
@@ -90,57 +111,207 @@ pub struct FsyncStats {
     pub max: Duration,
 }
 
-/// Called once, on the log's thread, when an operation is durable or failed; must not block.
+/// Called once, when an operation is durable or failed: on the log's thread, or on the caller's
+/// when the operation is refused at once. Must not block.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-/// The open log.
+/// The open log. After an error of a write or a sync it refuses everything; a sync is never
+/// repeated, because a second one may succeed without the data being there.
 #[derive(Debug)]
-pub struct Wal {}
+pub struct Wal {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Wal {
-    /// Opens or creates the log in `dir`.
+    /// Opens the log in `dir`, or creates one. Cuts a last write that was torn.
+    ///
+    /// # Errors
+    /// A log of another member or version, and damage to anything acknowledged, are refused.
     pub fn open(
-        _disk: Arc<dyn Disk>,
-        _dir: &Path,
-        _identity: Identity,
-        _options: WalOptions,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        options: WalOptions,
     ) -> Result<Self, Error> {
-        unimplemented!()
+        let mut segments = Segments::new(disk, dir, identity, options.segment_bytes, options.sync);
+        let found = recover::recover(&mut segments)?;
+        let log = found.log.clone();
+        let shared = Shared::new(
+            found.log,
+            found.index,
+            found.segments,
+            options.tail_cache_bytes,
+        );
+        let shared = Arc::new(shared);
+        let ahead = options.prepare_ahead;
+        let preparer = Preparer::start(segments, found.prepared, &found.active, ahead)
+            .map_err(Error::io("start a thread for", dir))?;
+        let place = (found.offset, found.previous);
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            preparer,
+            found.active,
+            place,
+            log,
+            options.sync,
+        );
+        let thread = std::thread::Builder::new()
+            .name("wal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(Error::io("start a thread for", dir))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
+
     /// What the log contains, operations still in the queue included.
     pub fn state(&self) -> WalState {
-        unimplemented!()
+        self.shared.inner.lock().log.state()
     }
-    /// Appends entries.
-    pub fn append(&self, _entries: Vec<Entry>, _done: Done) {
-        unimplemented!()
+
+    /// Appends entries whose indexes continue the log. They can be read when this returns and
+    /// are durable when `done` is called. All appends waiting for the disk share one sync.
+    ///
+    /// # Errors
+    /// `done` gets `InvalidInput` when the indexes leave a gap or a payload exceeds 1 GiB; then
+    /// none of the entries was appended.
+    pub fn append(&self, entries: Vec<Entry>, done: Done) {
+        let mut done = Some(done);
+        let mut invalid = None;
+        let refused = self.shared.submit(|inner| {
+            if let Err(error) = check(&entries, inner.log.next()) {
+                invalid = Some(error);
+                return None;
+            }
+            inner.serial += 1;
+            let serial = inner.serial;
+            for entry in &entries {
+                inner.log.append(entry.position);
+                inner.tail.push(serial, entry.clone());
+            }
+            Some(Op::Append {
+                serial,
+                entries,
+                done: done.take(),
+            })
+        });
+        let error = refused.map(|failure| failure.error()).or(invalid);
+        if let (Some(done), Some(error)) = (done, error) {
+            done(Err(error));
+        }
     }
-    /// Saves a vote.
-    pub fn save_vote(&self, _vote: Vote, _done: Done) {
-        unimplemented!()
+
+    /// Saves a vote, durable when `done` is called.
+    pub fn save_vote(&self, vote: Vote, done: Done) {
+        let mut done = Some(done);
+        let refused = self.shared.submit(|inner| {
+            inner.log.set_vote(vote);
+            Some(Op::Vote {
+                vote,
+                done: done.take(),
+            })
+        });
+        refuse(refused, done);
     }
-    /// Notes the committed position; becomes durable with the next append or vote.
-    pub fn save_committed(&self, _position: LogPosition) {
-        unimplemented!()
+
+    /// Notes the committed position. Costs no sync of its own: becomes durable with the next
+    /// append, vote or close. A position the log does not reach is ignored.
+    pub fn save_committed(&self, position: LogPosition) {
+        // Refusal needs no answer: losing a committed position is allowed.
+        let _ = self.shared.submit(|inner| {
+            if !inner.log.commit(position) {
+                return None;
+            }
+            if let Some(Op::Committed(queued)) = inner.queue.last_mut() {
+                *queued = position;
+                return None;
+            }
+            Some(Op::Committed(position))
+        });
     }
-    /// Removes all entries behind `index`, or all entries.
-    pub fn truncate_after(&self, _index: Option<u64>, _done: Done) {
-        unimplemented!()
+
+    /// Removes all entries behind `index`, or all entries; durable when `done` is called.
+    pub fn truncate_after(&self, index: Option<u64>, done: Done) {
+        let mut done = Some(done);
+        let refused = self.shared.submit(|inner| {
+            let last = inner.log.end_after(index);
+            inner.log.truncate(last);
+            inner.tail.truncate(last.map_or(0, |last| last.index + 1));
+            inner.truncations += 1;
+            Some(Op::Truncate {
+                last,
+                done: done.take(),
+            })
+        });
+        refuse(refused, done);
     }
-    /// Forgets entries up to and including `upto`.
-    pub fn purge(&self, _upto: LogPosition) {
-        unimplemented!()
+
+    /// Forgets entries up to and including `upto`, at once for readers; becomes durable with the
+    /// next append, vote or close. Segments without any other entry are reused. With `upto`
+    /// behind the end of the log, the log continues after it.
+    pub fn purge(&self, upto: LogPosition) {
+        // Refusal needs no answer: the entries are purged again after the next start.
+        let _ = self.shared.submit(|inner| {
+            if !inner.log.purge(upto) {
+                return None;
+            }
+            inner.tail.purge(upto.index + 1);
+            Some(Op::Purge(upto))
+        });
     }
-    /// Reads the entries of an index range.
-    pub fn read(&self, _range: Range<u64>, _max_bytes: usize) -> io::Result<Vec<Entry>> {
-        unimplemented!()
+
+    /// Reads entries of an index range, in order: at most `max_bytes` of payload, but at least
+    /// one entry if there is any. Purged ones are left out.
+    ///
+    /// # Errors
+    /// `InvalidData` names the file and place when an entry is damaged.
+    pub fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        read::read(&self.shared, range, max_bytes)
     }
+
     /// How long syncs took.
     pub fn fsync_stats(&self) -> FsyncStats {
-        unimplemented!()
+        self.shared.syncs.stats()
     }
-    /// Writes what is queued and stops the thread.
-    pub fn close(self) {
-        unimplemented!()
+
+    /// Writes what is queued, calls everybody back and stops the thread; so does dropping.
+    pub fn close(self) {}
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.shared.close();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        // A callback may own the last handle; the thread cannot wait for itself.
+        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+            tracing::error!("the log's thread panicked");
+        }
+    }
+}
+
+fn check(entries: &[Entry], next: Option<u64>) -> io::Result<()> {
+    let mut next = next.or_else(|| entries.first().map(|entry| entry.position.index));
+    for entry in entries {
+        let index = entry.position.index;
+        let problem = if Some(index) != next {
+            format!("log entry {index} does not follow the last one (expected {next:?})")
+        } else if entry.payload.len() >= MAX_BODY_BYTES - HEADER_BYTES {
+            format!("log entry {index} is too large")
+        } else {
+            next = Some(index + 1);
+            continue;
+        };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    Ok(())
+}
+
+fn refuse(refused: Option<Failure>, done: Option<Done>) {
+    if let (Some(failure), Some(done)) = (refused, done) {
+        done(Err(failure.error()));
     }
 }
