@@ -136,3 +136,138 @@ pub(crate) fn oversized(status: &Status) -> Option<Status> {
         "grpc: received message larger than max ({found} vs. {limit})"
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: &Status, code: Code, text: &str) {
+        assert_eq!((status.code(), status.message()), (code, text));
+    }
+
+    #[test]
+    fn errors_of_the_store_have_etcds_code_and_text() {
+        use Code::{FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
+        let compacted = Error::Compacted {
+            requested: 1,
+            compacted: 2,
+        };
+        let future = Error::FutureRevision {
+            requested: 2,
+            current: 1,
+        };
+        let table = [
+            (Error::EmptyKey, InvalidArgument, "key is not provided"),
+            (Error::KeyNotFound, InvalidArgument, "key not found"),
+            (Error::ValueProvided, InvalidArgument, "value is provided"),
+            (Error::LeaseProvided, InvalidArgument, "lease is provided"),
+            (
+                Error::TooManyOps { limit: 128 },
+                InvalidArgument,
+                "too many operations in txn request",
+            ),
+            (
+                Error::DuplicateKey,
+                InvalidArgument,
+                "duplicate key given in txn request",
+            ),
+            (
+                Error::InvalidSortOption,
+                InvalidArgument,
+                "invalid sort option",
+            ),
+            (
+                compacted,
+                OutOfRange,
+                "mvcc: required revision has been compacted",
+            ),
+            (
+                future,
+                OutOfRange,
+                "mvcc: required revision is a future revision",
+            ),
+            (
+                Error::LeaseNotFound(1),
+                NotFound,
+                "requested lease not found",
+            ),
+            (
+                Error::LeaseExists(1),
+                FailedPrecondition,
+                "lease already exists",
+            ),
+            (
+                Error::LeaseTtlTooLarge(1),
+                OutOfRange,
+                "too large lease TTL",
+            ),
+        ];
+        for (error, code, text) in table {
+            check(&from_store(error), code, &format!("etcdserver: {text}"));
+        }
+        let fault = from_store(Error::Malformed("x".to_owned()));
+        assert_eq!(fault.code(), Code::Internal);
+    }
+
+    #[test]
+    fn proposals_and_reads_tell_a_missing_leader_apart_as_etcd_does() {
+        use Code::{DeadlineExceeded, InvalidArgument, Unavailable, Unknown};
+        let stopped = "etcdserver: server stopped";
+        let timed_out = "etcdserver: request timed out";
+        let too_large = ProposeError::TooLarge { size: 2, limit: 1 };
+        let proposals = [
+            (
+                ProposeError::NoLeader,
+                DeadlineExceeded,
+                "context deadline exceeded",
+            ),
+            (ProposeError::Timeout, Unavailable, timed_out),
+            (ProposeError::Stopped, Unavailable, stopped),
+            (
+                ProposeError::TooManyRequests,
+                Unknown,
+                "etcdserver: too many requests",
+            ),
+            (
+                too_large,
+                InvalidArgument,
+                "etcdserver: request is too large",
+            ),
+        ];
+        for (error, code, text) in proposals {
+            check(&from_propose(error), code, text);
+        }
+        let no_leader = "etcdserver: no leader";
+        let reads = [
+            (ReadError::NoLeader, timed_out, no_leader),
+            (ReadError::Timeout, timed_out, no_leader),
+            (ReadError::Stopped, stopped, stopped),
+        ];
+        for (error, range, lease) in reads {
+            check(&from_read(error.clone()), Unavailable, range);
+            check(&from_lease_read(error), Unavailable, lease);
+        }
+        assert_eq!(
+            from_propose(ProposeError::Fatal("x".to_owned())).code(),
+            Code::Internal
+        );
+        assert_eq!(
+            from_read(ReadError::Fatal("x".to_owned())).code(),
+            Code::Internal
+        );
+    }
+
+    #[test]
+    fn only_the_transports_refusal_of_a_long_message_is_reworded() {
+        let text = "Error, decoded message length too large: found 2100013 bytes, the limit is: \
+                    2097152 bytes";
+        let reworded = oversized(&Status::out_of_range(text)).unwrap();
+        check(
+            &reworded,
+            Code::ResourceExhausted,
+            "grpc: received message larger than max (2100013 vs. 2097152)",
+        );
+        assert!(oversized(&COMPACTED.into()).is_none());
+        assert!(oversized(&Status::internal(text)).is_none());
+    }
+}

@@ -55,10 +55,10 @@ pub(crate) async fn answer<B>(node: &Node, request: &Request<B>) -> Response<Bod
 }
 
 fn version() -> Response<Body> {
-    let versions = format!(
-        r#"{{"etcdserver":"{API_VERSION}","etcdcluster":"{API_VERSION}","storage":"{API_VERSION}"}}"#
-    );
-    reply(StatusCode::OK, JSON, versions)
+    let versions = ["etcdserver", "etcdcluster", "storage"]
+        .map(|part| format!("\"{part}\":\"{API_VERSION}\""))
+        .join(",");
+    reply(StatusCode::OK, JSON, format!("{{{versions}}}"))
 }
 
 async fn health(node: &Node, query: &str) -> Response<Body> {

@@ -37,6 +37,10 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes a client may send on one connection before it must wait for us.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
+/// Silence after which the system asks whether a client's machine is still there, and the time
+/// between two such questions; after a few without answer the connection is closed.
+pub(crate) const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// Cancelled but unseen requests after which a connection is taken for an attack.
 pub(crate) const PENDING_RESETS: usize = 1024;
 

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,10 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix {
+        socket: UnixListener,
+        _file: SocketFile,
+    },
 }
 
 /// Removes the file when the listener is gone.
@@ -76,7 +80,20 @@ fn bind_socket_file(path: &std::path::Path) -> io::Result<Socket> {
         }
         bound => bound?,
     };
-    Ok(Socket::Unix(listener, SocketFile(path.to_owned())))
+    Ok(Socket::Unix {
+        socket: listener,
+        _file: SocketFile(path.to_owned()),
+    })
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    // Small replies would wait for the client's delayed acknowledgements.
+    stream.set_nodelay(true)?;
+    // A machine that vanished says no goodbye, and its watchers would be served for hours.
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, limits::TCP_KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, limits::TCP_KEEPALIVE)?;
+    Ok(())
 }
 
 /// The tasks of all listeners and connections of a server.
@@ -113,24 +130,16 @@ impl Connections {
         }
     }
 
-    /// Closes everything without waiting.
-    pub(crate) fn abort(&self) {
-        self.drain.cancel();
-        self.kill.cancel();
-        self.tasks.close();
-    }
-
     async fn accept(&self, listener: &Listener, dispatch: &Dispatch, builder: &Builder) {
         loop {
             let accepted = match &listener.socket {
                 Socket::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
-                    // Without it small replies wait for the client's delayed acknowledgements.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection stays without TCP_NODELAY");
+                    if let Err(error) = tune(&stream) {
+                        tracing::debug!(%error, "a connection stays untuned");
                     }
                     self.spawn(TokioIo::new(stream), dispatch.clone(), builder.clone());
                 }),
-                Socket::Unix(socket, _) => socket.accept().await.map(|(stream, _)| {
+                Socket::Unix { socket, .. } => socket.accept().await.map(|(stream, _)| {
                     self.spawn(TokioIo::new(stream), dispatch.clone(), builder.clone());
                 }),
             };

@@ -161,7 +161,6 @@ impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for Guarded<S> {
 mod tests {
     use super::*;
     use futures::StreamExt;
-    use futures::executor::block_on;
 
     type Item = Result<(), Status>;
 
@@ -177,29 +176,29 @@ mod tests {
         stream.poll_next_unpin(&mut cx).is_pending()
     }
 
-    #[test]
-    fn a_lost_leader_ends_only_streams_that_asked_for_one() {
+    #[tokio::test]
+    async fn a_lost_leader_ends_only_streams_that_asked_for_one() {
         let streams = Arc::new(Streams::default());
         let mut strict = endless(&streams, true);
         let mut patient = endless(&streams, false);
         assert!(is_running(&mut strict) && is_running(&mut patient));
 
         streams.leader_lost();
-        let status = block_on(strict.next()).unwrap().unwrap_err();
+        let status = strict.next().await.unwrap().unwrap_err();
         assert_eq!(status.message(), "etcdserver: no leader");
-        assert!(block_on(strict.next()).is_none());
+        assert!(strict.next().await.is_none());
         assert!(is_running(&mut patient));
     }
 
-    #[test]
-    fn stopping_ends_present_and_later_streams_and_dropping_forgets_them() {
+    #[tokio::test]
+    async fn stopping_ends_present_and_later_streams_and_dropping_forgets_them() {
         let streams = Arc::new(Streams::default());
         let mut before = endless(&streams, false);
         assert_eq!(streams.open.lock().signals.len(), 1);
         streams.stop();
         let mut after = endless(&streams, false);
         for stream in [&mut before, &mut after] {
-            let status = block_on(stream.next()).unwrap().unwrap_err();
+            let status = stream.next().await.unwrap().unwrap_err();
             assert_eq!(status.message(), "etcdserver: server stopped");
             assert_eq!(status.code(), tonic::Code::Unavailable);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::Stream;
 use handfast_mvcc::watch::WatchStream;
 use handfast_proto::etcdserverpb::{
-    WatchRequest, WatchResponse, watch_request::RequestUnion, watch_server::Watch,
+    ResponseHeader, WatchRequest, WatchResponse, watch_request::RequestUnion, watch_server::Watch,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -90,12 +90,12 @@ impl<R> Session<R> {
             ..
         } = self;
         let more = watchers.poll(node.store.as_ref(), ready, limits::WATCH_POLL_BYTES);
-        let header = node.header(0);
-        for response in ready {
-            let header_of = response.header.get_or_insert_default();
-            let revision = header_of.revision;
-            *header_of = header;
-            header_of.revision = revision;
+        if !ready.is_empty() {
+            let header = node.header(0);
+            for response in ready {
+                let revision = response.header.map_or(0, |header| header.revision);
+                response.header = Some(ResponseHeader { revision, ..header });
+            }
         }
         more
     }

@@ -16,28 +16,28 @@ use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 /// A wait that only a broken server exhausts.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails the test instead of hanging it.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("the server did not answer")
 }
 
 #[derive(Clone)]
-pub struct Clients {
-    pub channel: Channel,
-    pub kv: KvClient<Channel>,
-    pub watch: WatchClient<Channel>,
-    pub lease: LeaseClient<Channel>,
-    pub cluster: ClusterClient<Channel>,
-    pub maintenance: MaintenanceClient<Channel>,
-    pub health: HealthClient<Channel>,
+pub(crate) struct Clients {
+    pub(crate) channel: Channel,
+    pub(crate) kv: KvClient<Channel>,
+    pub(crate) watch: WatchClient<Channel>,
+    pub(crate) lease: LeaseClient<Channel>,
+    pub(crate) cluster: ClusterClient<Channel>,
+    pub(crate) maintenance: MaintenanceClient<Channel>,
+    pub(crate) health: HealthClient<Channel>,
 }
 
 impl Clients {
-    pub async fn connect(endpoint: &str) -> Clients {
+    pub(crate) async fn connect(endpoint: &str) -> Clients {
         let endpoint = Channel::from_shared(endpoint.to_owned()).unwrap();
         let channel = soon(endpoint.connect()).await.unwrap();
         Clients {
@@ -51,19 +51,19 @@ impl Clients {
         }
     }
 
-    pub async fn put(&self, key: &str, value: &str) -> i64 {
+    pub(crate) async fn put(&self, key: &str, value: &str) -> i64 {
         let response = soon(self.kv.clone().put(put(key, value))).await.unwrap();
         response.into_inner().header.unwrap().revision
     }
 
-    pub async fn get(&self, key: &str) -> RangeResponse {
+    pub(crate) async fn get(&self, key: &str) -> RangeResponse {
         soon(self.kv.clone().range(get(key)))
             .await
             .unwrap()
             .into_inner()
     }
 
-    pub async fn grant(&self, ttl: i64, id: i64) -> i64 {
+    pub(crate) async fn grant(&self, ttl: i64, id: i64) -> i64 {
         let request = LeaseGrantRequest { ttl, id };
         soon(self.lease.clone().lease_grant(request))
             .await
@@ -72,11 +72,11 @@ impl Clients {
             .id
     }
 
-    pub async fn open_watch(&self) -> Watching {
+    pub(crate) async fn open_watch(&self) -> Watching {
         self.open_watch_with(|_| {}).await.unwrap()
     }
 
-    pub async fn open_watch_with(
+    pub(crate) async fn open_watch_with(
         &self,
         metadata: impl FnOnce(&mut tonic::metadata::MetadataMap),
     ) -> Result<Watching, Status> {
@@ -92,13 +92,13 @@ impl Clients {
 }
 
 /// An open watch stream.
-pub struct Watching {
+pub(crate) struct Watching {
     requests: Option<mpsc::UnboundedSender<WatchRequest>>,
     responses: Streaming<WatchResponse>,
 }
 
 impl Watching {
-    pub fn send(&self, request: RequestUnion) {
+    pub(crate) fn send(&self, request: RequestUnion) {
         let request = WatchRequest {
             request_union: Some(request),
         };
@@ -106,25 +106,25 @@ impl Watching {
     }
 
     /// Asks for a watcher, and returns the reply.
-    pub async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
+    pub(crate) async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
         self.send(RequestUnion::CreateRequest(create));
         let reply = self.next().await;
         assert!(reply.created, "{reply:?}");
         reply
     }
 
-    pub async fn next(&mut self) -> WatchResponse {
+    pub(crate) async fn next(&mut self) -> WatchResponse {
         self.result().await.unwrap()
     }
 
-    pub async fn result(&mut self) -> Result<WatchResponse, Status> {
+    pub(crate) async fn result(&mut self) -> Result<WatchResponse, Status> {
         soon(self.responses.message())
             .await
             .map(|message| message.expect("the stream ended"))
     }
 
     /// Events until there are `count`, as `(type, key, mod revision)`.
-    pub async fn events(&mut self, count: usize) -> Vec<(i32, String, i64)> {
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<(i32, String, i64)> {
         let mut events = Vec::new();
         while events.len() < count {
             for event in self.next().await.events {
@@ -137,19 +137,19 @@ impl Watching {
     }
 
     /// Closes the client's side of the stream.
-    pub fn half_close(&mut self) {
+    pub(crate) fn half_close(&mut self) {
         self.requests = None;
     }
 }
 
 /// An ephemeral server and its clients.
-pub async fn start() -> (Server, Clients) {
+pub(crate) async fn start() -> (Server, Clients) {
     let server = soon(Server::builder().ephemeral().start()).await.unwrap();
     let clients = Clients::connect(&server.endpoint()).await;
     (server, clients)
 }
 
-pub fn put(key: &str, value: &str) -> PutRequest {
+pub(crate) fn put(key: &str, value: &str) -> PutRequest {
     PutRequest {
         key: key.to_owned().into(),
         value: value.to_owned().into(),
@@ -157,21 +157,21 @@ pub fn put(key: &str, value: &str) -> PutRequest {
     }
 }
 
-pub fn get(key: &str) -> RangeRequest {
+pub(crate) fn get(key: &str) -> RangeRequest {
     RangeRequest {
         key: key.to_owned().into(),
         ..RangeRequest::default()
     }
 }
 
-pub fn watch(key: &str) -> WatchCreateRequest {
+pub(crate) fn watch(key: &str) -> WatchCreateRequest {
     WatchCreateRequest {
         key: key.to_owned().into(),
         ..WatchCreateRequest::default()
     }
 }
 
-pub fn op(request: Op) -> RequestOp {
+pub(crate) fn op(request: Op) -> RequestOp {
     RequestOp {
         request: Some(request),
     }

@@ -10,8 +10,8 @@ use handfast_proto::etcdserverpb::kv_client::KvClient;
 use tonic::transport::Channel;
 
 /// A running `etcd`, ended when dropped.
-pub struct Etcd {
-    pub endpoint: String,
+pub(crate) struct Etcd {
+    pub(crate) endpoint: String,
     process: Child,
     _dir: TempDir,
 }
@@ -26,7 +26,7 @@ fn free_port() -> u16 {
 
 impl Etcd {
     /// `None` when there is no `etcd` to run.
-    pub async fn start() -> Option<Etcd> {
+    pub(crate) async fn start() -> Option<Etcd> {
         let dir = tempfile::tempdir().unwrap();
         let (client, peer) = (free_port(), free_port());
         let endpoint = format!("http://127.0.0.1:{client}");

@@ -173,3 +173,27 @@ async fn a_running_request_is_finished_before_the_stop() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_socket_file_is_served_replaced_when_stale_and_removed_at_the_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("handfast.sock");
+    // What a crash leaves behind: a file that nobody answers on.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let url = format!("unix://{}", path.display());
+    let server = soon(Server::builder().ephemeral().listen(&url).start())
+        .await
+        .unwrap();
+    assert_eq!(server.endpoint(), url);
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let request = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut reply = String::new();
+    soon(stream.read_to_string(&mut reply)).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");
+    let second = Server::builder().ephemeral().listen(&url).start().await;
+    assert!(matches!(second, Err(Error::Listen { .. })), "{second:?}");
+    soon(server.shutdown()).await.unwrap();
+    assert!(!path.exists());
+}
