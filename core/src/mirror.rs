@@ -86,13 +86,20 @@ impl Mirror {
             client: client.clone(),
             prefix: prefix.into_bytes(),
             view: RwLock::new(View::default()),
-            progress: watch::Sender::new(Progress { revision: 0, resets: 0, ready: false }),
+            progress: watch::Sender::new(Progress {
+                revision: 0,
+                resets: 0,
+                ready: false,
+            }),
             changes: broadcast::Sender::new(BATCHES_KEPT),
             nudge: tokio::sync::Notify::new(),
             failure: watch::Sender::new(None),
         });
         tokio::spawn(follow::run(Arc::clone(&shared), stop.clone()));
-        Self { shared, _stop: Arc::new(stop.drop_guard()) }
+        Self {
+            shared,
+            _stop: Arc::new(stop.drop_guard()),
+        }
     }
 
     /// The prefix copied.
@@ -122,8 +129,7 @@ impl Mirror {
     /// revision to read what was written. Cancel safe. Waits for as long as no server answers.
     pub async fn at_least(&self, revision: i64) {
         let mut progress = self.shared.progress.subscribe();
-        let reached =
-            |progress: &Progress| progress.ready && progress.revision >= revision;
+        let reached = |progress: &Progress| progress.ready && progress.revision >= revision;
         while !reached(&progress.borrow_and_update()) {
             // No event may come for this prefix: the server is asked how far it is.
             self.shared.nudge.notify_one();
@@ -150,8 +156,8 @@ impl Mirror {
         // Changes are sent with the view locked, so none falls between the two.
         let view = self.shared.view.read();
         let subscription = Subscription {
+            mirror: self.clone(),
             receiver: self.shared.changes.subscribe(),
-            shared: Arc::clone(&self.shared),
             last: view.clone(),
         };
         (view.clone(), subscription)
@@ -164,36 +170,34 @@ impl Mirror {
     }
 }
 
-/// Changes of a [`Mirror`].
+/// Changes of a [`Mirror`], which it keeps going.
 #[derive(Debug)]
 pub struct Subscription {
+    mirror: Mirror,
     receiver: broadcast::Receiver<Arc<Changes>>,
-    shared: Arc<Shared>,
     last: View,
 }
 
 impl Subscription {
-    /// The next changes, all of one step of the copy; `None` when the mirror was dropped.
+    /// The next changes, all of one step of the copy. Cancel safe.
     ///
-    /// Cancel safe. A subscriber that is far behind gets the difference in one piece.
-    pub async fn next(&mut self) -> Option<Arc<Changes>> {
+    /// A subscriber that is far behind gets the difference in one piece.
+    pub async fn next(&mut self) -> Arc<Changes> {
         loop {
             match self.receiver.recv().await {
-                Ok(changes) if changes.revision <= self.last.revision() && !changes.reset => {}
+                Ok(changes) if changes.step <= self.last.step() => {}
                 Ok(changes) => {
                     self.last.apply(&changes);
-                    return Some(changes);
+                    return changes;
                 }
-                Err(broadcast::error::RecvError::Closed) => return None,
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    let now = {
-                        let view = self.shared.view.read();
-                        self.receiver = self.shared.changes.subscribe();
-                        view.clone()
-                    };
-                    let changes = Arc::new(self.last.difference(&now, false));
-                    self.last = now;
-                    return Some(changes);
+                // The mirror holds a sender, so the channel cannot be closed.
+                Err(_) => {
+                    let shared = &self.mirror.shared;
+                    let view = shared.view.read();
+                    self.receiver = shared.changes.subscribe();
+                    let changes = Arc::new(self.last.difference(&view, false));
+                    self.last = view.clone();
+                    return changes;
                 }
             }
         }

@@ -1,0 +1,266 @@
+//! The task that grants, renews and gives up a session's lease.
+//!
+//! Owns the timing of keepalives and the course of the phases. What the lease is worth at an
+//! instant is [`Life`]'s business.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::future::OptionFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::{
+    Phase, Shared,
+    epoch::Core,
+    life::{Life, TooLate},
+    reaper::Parked,
+    state::{LostReason, State},
+    witness,
+};
+use crate::{Client, Error, ErrorKind, KeepAlive, backoff::Backoff, lease};
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const GRANT_WAIT_LIMIT: Duration = Duration::from_secs(2);
+/// The longest a keepalive waits for its answer before the session counts as suspended.
+const REPLY_LIMIT: Duration = Duration::from_secs(1);
+/// Sleeps are cut to this, since they do not count time in which the machine was suspended.
+const TICK: Duration = Duration::from_secs(1);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+type Attempt = Pin<Box<dyn Future<Output = Result<KeepAlive, Error>> + Send>>;
+
+/// How a session is kept until it is closed.
+pub(crate) async fn run(shared: Arc<Shared>, runtime: Handle) {
+    let mut cluster = None;
+    for number in 1.. {
+        let granted = tokio::select! {
+            biased;
+            () = shared.close.cancelled() => None,
+            core = grant(&shared, &runtime, number) => Some(core),
+        };
+        let Some(core) = granted else {
+            finish(&shared, None);
+            return;
+        };
+        shared.phase.send_replace(Phase::Live(Arc::clone(&core)));
+        publish(&shared, &core);
+        runtime.spawn(witness::run(Arc::clone(&core)));
+        let reason = Renewal::new(&shared, &core, &mut cluster).run().await;
+        tracing::info!(target: "handfast::session", lease = core.lease, %reason, "session ended");
+        if reason == LostReason::Closed {
+            finish(&shared, revoke_bounded(&core).await);
+            return;
+        }
+        publish(&shared, &core);
+        if reason != LostReason::Forked {
+            // An answer that comes late must find the lease ended, not revive it.
+            runtime.spawn(revoke_late(Arc::clone(&core)));
+        }
+        if !shared.options.recover || reason == LostReason::Forked {
+            shared.phase.send_replace(Phase::Over(reason));
+            return;
+        }
+        shared
+            .phase
+            .send_replace(Phase::Granting { last_error: None });
+        shared.states.send_replace(State::Recovering);
+    }
+}
+
+fn finish(shared: &Shared, error: Option<Error>) {
+    shared.phase.send_replace(Phase::Closed(error));
+    shared.states.send_replace(State::Closed);
+}
+
+fn publish(shared: &Shared, core: &Core) {
+    let now = core.life.state();
+    shared.states.send_if_modified(|shown| {
+        let changed = shown.code() != now.code();
+        *shown = now;
+        changed
+    });
+}
+
+/// Grants a lease under an id of this client's choice, so that asking again is harmless.
+async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core> {
+    let options = &shared.options;
+    let seconds = i64::try_from(options.whole_ttl().as_secs()).unwrap_or(i64::MAX);
+    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT);
+    loop {
+        let id = lease::random_id();
+        let sent = options.clock.now();
+        match shared.client.lease_grant(seconds, id).await {
+            Ok(grant) => {
+                let ttl = lease::seconds(grant.ttl);
+                return Arc::new(Core {
+                    number,
+                    lease: grant.id,
+                    life: Life::new(Arc::clone(&options.clock), options.caution, sent, ttl),
+                    client: shared.client.clone(),
+                    options: Arc::clone(options),
+                    runtime: runtime.clone(),
+                    parked: Arc::new(Parked::new()),
+                    slots: Mutex::default(),
+                });
+            }
+            Err(error) => {
+                tracing::debug!(target: "handfast::session", %error, "no lease yet");
+                shared.phase.send_replace(Phase::Granting {
+                    last_error: Some(error),
+                });
+            }
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// The keepalive loop of one lease.
+struct Renewal<'a> {
+    shared: &'a Shared,
+    core: &'a Core,
+    /// Which cluster answered first; another one has other data.
+    cluster: &'a mut Option<u64>,
+    next: Duration,
+    sent: Duration,
+    attempt: Option<Attempt>,
+    backoff: Backoff,
+}
+
+impl<'a> Renewal<'a> {
+    fn new(shared: &'a Shared, core: &'a Core, cluster: &'a mut Option<u64>) -> Self {
+        let now = shared.options.clock.now();
+        Self {
+            shared,
+            core,
+            cluster,
+            next: now + interval(core.life.ttl()),
+            sent: now,
+            attempt: None,
+            backoff: retry_backoff(core.life.ttl()),
+        }
+    }
+
+    async fn run(mut self) -> LostReason {
+        loop {
+            publish(self.shared, self.core);
+            let pause = self.pause();
+            tokio::select! {
+                biased;
+                () = self.shared.close.cancelled() => {
+                    return self.core.life.end(LostReason::Closed);
+                }
+                reason = self.core.life.ended() => return reason,
+                Some(answer) = OptionFuture::from(self.attempt.as_mut()) => {
+                    self.attempt = None;
+                    if let Some(reason) = self.take_in(answer) {
+                        return self.core.life.end(reason);
+                    }
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+            let now = self.shared.options.clock.now();
+            if self.attempt.is_none() && now >= self.next {
+                self.sent = now;
+                self.attempt = Some(self.renew());
+            }
+        }
+    }
+
+    /// Until something is due.
+    fn pause(&self) -> Duration {
+        let now = self.shared.options.clock.now();
+        let mut pause = TICK;
+        if self.attempt.is_none() {
+            pause = pause.min(self.next.saturating_sub(now));
+        }
+        let expiring = self.core.life.until_expiring();
+        if !expiring.is_zero() {
+            pause = pause.min(expiring);
+        }
+        pause
+    }
+
+    fn renew(&self) -> Attempt {
+        let limit = (self.core.life.ttl() / 6).min(REPLY_LIMIT);
+        let client: Client = self.shared.client.with_timeout(limit);
+        let lease = self.core.lease;
+        Box::pin(async move { client.lease_keep_alive_once(lease).await })
+    }
+
+    /// What an answer means: the reason the lease is lost, or that it goes on.
+    fn take_in(&mut self, answer: Result<KeepAlive, Error>) -> Option<LostReason> {
+        match answer {
+            Ok(alive) => {
+                let id = alive.header.cluster_id;
+                if *self.cluster.get_or_insert(id) != id {
+                    return Some(LostReason::Restored);
+                }
+                let ttl = lease::seconds(alive.ttl);
+                if self.core.life.renew(self.sent, ttl) == Err(TooLate) {
+                    return Some(LostReason::Expired);
+                }
+                self.next = self.sent + interval(ttl);
+                self.backoff.reset();
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::LeaseNotFound => Some(LostReason::Revoked),
+            Err(error) => {
+                tracing::debug!(target: "handfast::session", %error, "keepalive unanswered");
+                self.core.life.suspend();
+                self.next = self.shared.options.clock.now() + self.backoff.next();
+                None
+            }
+        }
+    }
+}
+
+/// A third of the TTL, varied so that many sessions do not renew in step.
+fn interval(ttl: Duration) -> Duration {
+    (ttl / 3).mul_f64(rand::random_range(0.9..=1.1))
+}
+
+fn retry_backoff(ttl: Duration) -> Backoff {
+    Backoff::new(FIRST_WAIT, (ttl / 12).min(Duration::from_secs(1)))
+}
+
+async fn revoke_bounded(core: &Core) -> Option<Error> {
+    let limit = core.life.ttl().min(CLOSE_LIMIT);
+    match core
+        .client
+        .with_timeout(limit)
+        .lease_revoke(core.lease)
+        .await
+    {
+        Ok(_) => None,
+        Err(error) if error.kind() == ErrorKind::LeaseNotFound => None,
+        Err(error) => Some(error),
+    }
+}
+
+/// Revokes a lease that is lost here but may live at the servers.
+async fn revoke_late(core: Arc<Core>) {
+    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT);
+    // After this the servers have ended it themselves, even with a change of leader between.
+    let give_up = core.options.clock.now() + core.life.ttl() * 3;
+    while core.options.clock.now() < give_up {
+        match core.client.lease_revoke(core.lease).await {
+            Ok(_) => return,
+            Err(error) if error.kind() == ErrorKind::LeaseNotFound => return,
+            Err(_) => tokio::time::sleep(backoff.next()).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keepalives_come_at_a_third_of_the_ttl_give_or_take_a_tenth() {
+        let ttl = Duration::from_secs(9);
+        let drawn: Vec<_> = (0..1000).map(|_| interval(ttl)).collect();
+        let within = Duration::from_millis(2_699)..Duration::from_millis(3_301);
+        assert!(drawn.iter().all(|wait| within.contains(wait)));
+        assert!(drawn.iter().any(|wait| *wait < ttl / 3) && drawn.iter().any(|w| *w > ttl / 3));
+    }
+}

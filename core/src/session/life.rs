@@ -1,0 +1,283 @@
+//! The life of one lease as this client may count on it.
+//!
+//! Owns the deadline and the one-way step to lost; knows nothing of calls and tasks. Truth is
+//! computed from the clock when asked, never read from a flag another task would have to set.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{
+    Clock,
+    state::{Lost, LostReason, State},
+};
+
+/// How a granted TTL is turned into a deadline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caution {
+    /// Bound on the error of the clock rates, as a fraction.
+    pub(crate) drift: f64,
+    /// Taken off each deadline; `None` is the larger of 50 ms and TTL/20.
+    pub(crate) margin: Option<Duration>,
+    /// How long before the deadline work should stop; `None` is TTL/4.
+    pub(crate) grace: Option<Duration>,
+}
+
+impl Caution {
+    /// Until when a keepalive sent at `sent` and granted `ttl` is counted on.
+    ///
+    /// The server counts from when it handled the request, which is later than `sent`, so this
+    /// client gives up first.
+    pub(crate) fn deadline(&self, sent: Duration, ttl: Duration) -> Duration {
+        let margin = self
+            .margin
+            .unwrap_or((ttl / 20).max(Duration::from_millis(50)));
+        sent + ttl.mul_f64(1.0 - self.drift).saturating_sub(margin)
+    }
+
+    pub(crate) fn grace(&self, ttl: Duration) -> Duration {
+        self.grace.unwrap_or(ttl / 4)
+    }
+}
+
+/// A reply that came after the deadline: the lease is alive at the server and dead here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLate;
+
+#[derive(Debug)]
+struct Inner {
+    ttl: Duration,
+    deadline: Duration,
+    suspended: bool,
+    lost: Option<LostReason>,
+}
+
+/// The deadline of one lease. Lost is final.
+#[derive(Debug)]
+pub(crate) struct Life {
+    clock: Arc<dyn Clock>,
+    caution: Caution,
+    pid: u32,
+    inner: Mutex<Inner>,
+    ended: watch::Sender<Option<LostReason>>,
+}
+
+impl Life {
+    /// A life that begins with a grant sent at `sent`.
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        caution: Caution,
+        sent: Duration,
+        ttl: Duration,
+    ) -> Self {
+        let deadline = caution.deadline(sent, ttl);
+        let inner = Inner {
+            ttl,
+            deadline,
+            suspended: false,
+            lost: None,
+        };
+        Self {
+            clock,
+            caution,
+            pid: std::process::id(),
+            inner: Mutex::new(inner),
+            ended: watch::Sender::new(None),
+        }
+    }
+
+    /// Whether the lease can be counted on at this instant.
+    pub(crate) fn check(&self) -> Result<Duration, Lost> {
+        if std::process::id() != self.pid {
+            return Err(Lost::new(LostReason::Forked));
+        }
+        let mut inner = self.inner.lock();
+        if let Some(reason) = &inner.lost {
+            return Err(Lost::new(reason.clone()));
+        }
+        let now = self.clock.now();
+        if now >= inner.deadline {
+            inner.lost = Some(LostReason::Expired);
+            drop(inner);
+            self.ended.send_replace(Some(LostReason::Expired));
+            return Err(Lost::new(LostReason::Expired));
+        }
+        Ok(inner.deadline - now)
+    }
+
+    /// Takes in the answer to a keepalive sent at `sent`.
+    pub(crate) fn renew(&self, sent: Duration, ttl: Duration) -> Result<(), TooLate> {
+        if self.check().is_err() {
+            return Err(TooLate);
+        }
+        let mut inner = self.inner.lock();
+        if inner.lost.is_some() {
+            return Err(TooLate);
+        }
+        inner.ttl = ttl;
+        inner.deadline = inner.deadline.max(self.caution.deadline(sent, ttl));
+        inner.suspended = false;
+        Ok(())
+    }
+
+    pub(crate) fn suspend(&self) {
+        self.inner.lock().suspended = true;
+    }
+
+    /// Ends the life, if it has not ended before; returns the reason that stands.
+    pub(crate) fn end(&self, reason: LostReason) -> LostReason {
+        let mut inner = self.inner.lock();
+        let stands = inner.lost.get_or_insert(reason).clone();
+        drop(inner);
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            *ended = Some(stands.clone());
+            first
+        });
+        stands
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let remaining = match self.check() {
+            Ok(remaining) => remaining,
+            Err(lost) => {
+                return State::Lost {
+                    reason: lost.reason,
+                };
+            }
+        };
+        let inner = self.inner.lock();
+        if remaining < self.caution.grace(inner.ttl) {
+            State::Expiring { remaining }
+        } else if inner.suspended {
+            State::Suspended { remaining }
+        } else {
+            State::Connected
+        }
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        self.inner.lock().ttl
+    }
+
+    /// Time until [`State::Expiring`]; zero when it is reached, or all is lost.
+    pub(crate) fn until_expiring(&self) -> Duration {
+        let grace = self.caution.grace(self.ttl());
+        self.check()
+            .map_or(Duration::ZERO, |remaining| remaining.saturating_sub(grace))
+    }
+
+    /// Waits for the end, and no longer than the clock allows.
+    pub(crate) async fn ended(&self) -> LostReason {
+        let mut ended = self.ended.subscribe();
+        loop {
+            let remaining = match self.check() {
+                Ok(remaining) => remaining,
+                Err(lost) => return lost.reason,
+            };
+            tokio::select! {
+                // The sender lives in `self`, so the channel cannot close.
+                _ = ended.changed() => {}
+                () = tokio::time::sleep(remaining) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Hand {
+        fn set(&self, millis: u64) {
+            self.0.store(millis, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for Hand {
+        fn now(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    const TTL: Duration = Duration::from_secs(10);
+    const CAUTION: Caution = Caution {
+        drift: 0.001,
+        margin: None,
+        grace: None,
+    };
+
+    fn life(hand: &Arc<Hand>) -> Life {
+        Life::new(hand.clone(), CAUTION, hand.now(), TTL)
+    }
+
+    #[test]
+    fn the_deadline_counts_from_the_send_and_stays_short_of_the_ttl() {
+        let sent = Duration::from_secs(100);
+        let deadline = CAUTION.deadline(sent, TTL);
+        assert_eq!(deadline, Duration::from_millis(100_000 + 10_000 - 10 - 500));
+        let short = CAUTION.deadline(sent, Duration::from_secs(1));
+        assert_eq!(short, Duration::from_millis(100_000 + 1000 - 1 - 50));
+    }
+
+    #[test]
+    fn trap_03_the_first_check_after_a_pause_says_lost() {
+        let hand = Arc::new(Hand::default());
+        let life = life(&hand);
+        assert_eq!(life.state(), State::Connected);
+        hand.set(9_489);
+        assert!(life.check().is_ok());
+        hand.set(9_490);
+        assert_eq!(life.check(), Err(Lost::new(LostReason::Expired)));
+    }
+
+    #[test]
+    fn trap_08_an_answer_that_comes_too_late_does_not_revive() {
+        let hand = Arc::new(Hand::default());
+        let life = life(&hand);
+        let sent = Duration::from_secs(9);
+        hand.set(9_600);
+        assert_eq!(life.renew(sent, TTL), Err(TooLate));
+        assert_eq!(life.check(), Err(Lost::new(LostReason::Expired)));
+        // Even a clock put back cannot undo it.
+        hand.set(1_000);
+        assert_eq!(life.check(), Err(Lost::new(LostReason::Expired)));
+    }
+
+    #[test]
+    fn an_older_answer_never_shortens_the_deadline() {
+        let hand = Arc::new(Hand::default());
+        let life = life(&hand);
+        hand.set(4_000);
+        assert_eq!(life.renew(Duration::from_secs(4), TTL), Ok(()));
+        let before = life.check();
+        assert_eq!(life.renew(Duration::from_secs(3), TTL), Ok(()));
+        assert_eq!(life.check(), before);
+    }
+
+    #[test]
+    fn states_follow_the_clock() {
+        let hand = Arc::new(Hand::default());
+        let life = life(&hand);
+        life.suspend();
+        assert!(matches!(life.state(), State::Suspended { .. }));
+        assert_eq!(life.until_expiring(), Duration::from_millis(9_490 - 2_500));
+        hand.set(7_000);
+        assert!(matches!(life.state(), State::Expiring { .. }));
+        assert_eq!(life.renew(Duration::from_secs(7), TTL), Ok(()));
+        assert_eq!(life.state(), State::Connected);
+        assert_eq!(life.end(LostReason::Revoked), LostReason::Revoked);
+        assert_eq!(life.end(LostReason::Closed), LostReason::Revoked);
+        assert_eq!(
+            life.state(),
+            State::Lost {
+                reason: LostReason::Revoked
+            }
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! The task that keeps a session's record and notices when it is gone.
+//!
+//! Owns writing `_handfast/session/<lease>`, watching it and reading it again now and then. The
+//! record goes with the lease, so its deletion tells of a revoked lease as fast as an event can.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Departure, LostReason, SessionRecord, epoch::Core};
+use crate::{Client, Compare, Error, ErrorKind, Op, backoff::Backoff};
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const WAIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs until the lease is lost, which it may be the first to tell.
+pub(crate) async fn run(core: Arc<Core>) {
+    tokio::select! {
+        biased;
+        _ = core.life.ended() => {}
+        reason = keep(&core) => {
+            core.life.end(reason);
+        }
+    }
+}
+
+async fn keep(core: &Core) -> LostReason {
+    let Some(created) = write(core).await else {
+        return LostReason::Revoked;
+    };
+    let mut from = created + 1;
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    loop {
+        let interval = core
+            .options
+            .verify_interval
+            .mul_f64(rand::random_range(0.8..=1.2));
+        tokio::select! {
+            departure = Departure::of(&core.client, core.record_key(), from) => {
+                if departure == Departure::Unsure {
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            }
+            () = tokio::time::sleep(interval) => {}
+        }
+        match look(&core.client, core, created).await {
+            Ok(Seen::There { revision }) => {
+                from = revision + 1;
+                backoff.reset();
+            }
+            Ok(Seen::Gone) => return LostReason::Revoked,
+            Ok(Seen::OtherData) => return LostReason::Restored,
+            Err(_) => tokio::time::sleep(backoff.next()).await,
+        }
+    }
+}
+
+/// Writes the record; returns its revision, or `None` when the lease is gone.
+async fn write(core: &Core) -> Option<i64> {
+    let value = SessionRecord::of_this_process(&core.options.app).to_value();
+    let key = core.record_key();
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    loop {
+        let written = core
+            .client
+            .txn()
+            .when([Compare::create_revision(&key).eq(0)])
+            .then([Op::put(&key, &value).lease(core.lease)])
+            .repeatable()
+            .commit()
+            .await;
+        match written {
+            Ok(answer) => return Some(answer.header.revision),
+            Err(error) if error.kind() == ErrorKind::LeaseNotFound => return None,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let key = String::from_utf8_lossy(&key).into_owned();
+                tracing::warn!(target: "handfast::session", %error, key, "no session record");
+                // The keepalives still tell when the lease is gone.
+                return std::future::pending().await;
+            }
+            Err(_) => tokio::time::sleep(backoff.next()).await,
+        }
+    }
+}
+
+enum Seen {
+    There { revision: i64 },
+    Gone,
+    OtherData,
+}
+
+async fn look(client: &Client, core: &Core, created: i64) -> Result<Seen, Error> {
+    let answer = client.range(core.record_key()).await?;
+    if answer.header.revision < created {
+        return Ok(Seen::OtherData);
+    }
+    Ok(match answer.kvs.first() {
+        Some(pair) if pair.lease == core.lease => Seen::There {
+            revision: answer.header.revision,
+        },
+        _ => Seen::Gone,
+    })
+}
