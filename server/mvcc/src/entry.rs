@@ -11,7 +11,9 @@ use crate::Error;
 /// One committed log entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Where the log has it; positions reach [`apply`](crate::Store::apply) in ascending order.
+    /// Where the log has it. Positions never go back; the commands of one proposal share theirs.
+    /// The commands of one proposal share a position and come in one call of `apply`: they become
+    /// durable together, so a flush never falls between them.
     pub position: LogPosition,
     /// What it says.
     pub payload: Payload,

@@ -37,9 +37,16 @@ impl KeyRange {
         if range_end.is_empty() {
             Self::One(key.clone())
         } else if range_end == OPEN_END {
-            if key.is_empty() || key == OPEN_END { Self::All } else { Self::From(key.clone()) }
+            if key.is_empty() || key == OPEN_END {
+                Self::All
+            } else {
+                Self::From(key.clone())
+            }
         } else if range_end > key {
-            Self::Span { start: key.clone(), end: range_end.clone() }
+            Self::Span {
+                start: key.clone(),
+                end: range_end.clone(),
+            }
         } else {
             Self::Empty
         }

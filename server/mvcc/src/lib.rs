@@ -7,23 +7,36 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod apply;
+mod cache;
 mod clock;
+mod compact;
 mod entry;
 mod error;
+mod flush;
+mod hash;
+mod history;
 mod index;
 mod key_range;
+mod keyspace;
 pub mod lease;
+mod load;
 mod options;
+mod range;
 pub mod recent;
 mod revision;
+mod select;
 mod store;
+mod txn;
 pub mod validate;
 pub mod watch;
 
 pub use clock::{Clock, MonotonicClock};
 pub use entry::{Applied, LogEntry, Outcome, Payload};
 pub use error::Error;
+pub use flush::FlushSignal;
+pub use hash::HashKv;
 pub use key_range::KeyRange;
 pub use options::StoreOptions;
 pub use revision::Revision;
-pub use store::{FlushSignal, HashKv, Store, StoreStats};
+pub use store::{Store, StoreStats};

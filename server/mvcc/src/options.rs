@@ -17,8 +17,6 @@ pub struct StoreOptions {
     pub recent_bytes: usize,
     /// Bytes applied but not yet flushed above which `apply` flushes before it goes on.
     pub unflushed_limit_bytes: usize,
-    /// A watch response is split above this size, for watchers that asked for fragments.
-    pub watch_response_bytes: usize,
     /// Whether a flush waits for the disk; without, a power cut may lose acknowledged writes.
     pub sync: bool,
     /// Time for the leader's lease deadlines.
@@ -31,7 +29,6 @@ impl Default for StoreOptions {
             value_cache_bytes: 64 * MIB,
             recent_bytes: 32 * MIB,
             unflushed_limit_bytes: 64 * MIB,
-            watch_response_bytes: 2 * MIB,
             sync: true,
             clock: Arc::new(MonotonicClock::default()),
         }
@@ -44,7 +41,6 @@ impl fmt::Debug for StoreOptions {
             .field("value_cache_bytes", &self.value_cache_bytes)
             .field("recent_bytes", &self.recent_bytes)
             .field("unflushed_limit_bytes", &self.unflushed_limit_bytes)
-            .field("watch_response_bytes", &self.watch_response_bytes)
             .field("sync", &self.sync)
             .finish_non_exhaustive()
     }

@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use handfast_proto::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    range_request::{SortOrder, SortTarget}, request_op::Request,
+    range_request::{SortOrder, SortTarget},
+    request_op::Request,
 };
 
 use crate::{Error, KeyRange};
@@ -54,7 +55,11 @@ pub fn put(request: &PutRequest) -> Result<(), Error> {
 /// # Errors
 /// [`Error::EmptyKey`].
 pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Error> {
-    if request.key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
+    if request.key.is_empty() {
+        Err(Error::EmptyKey)
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks a transaction: its size (a nested one gets what its parent leaves of `max_ops`), then
@@ -90,7 +95,11 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
 }
 
 fn level(request: &TxnRequest, limit: usize) -> Result<(), Error> {
-    let widest = request.compare.len().max(request.success.len()).max(request.failure.len());
+    let widest = request
+        .compare
+        .len()
+        .max(request.success.len())
+        .max(request.failure.len());
     let Some(left) = limit.checked_sub(widest) else {
         return Err(Error::TooManyOps { limit });
     };
@@ -155,7 +164,10 @@ impl Changes {
     fn absorb(&mut self, nested: Self) -> Result<(), Error> {
         let put_here_deleted_there = nested.deletes.iter().any(|(start, end)| {
             let high = end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            self.puts.range::<Bytes, _>((Bound::Included(start), high)).next().is_some()
+            self.puts
+                .range::<Bytes, _>((Bound::Included(start), high))
+                .next()
+                .is_some()
         });
         if put_here_deleted_there || nested.puts.iter().any(|key| self.deletes(key)) {
             return Err(Error::DuplicateKey);
@@ -184,13 +196,21 @@ impl Changes {
     fn delete_span(&mut self, start: Bytes, end: Option<Bytes>) {
         let (mut start, mut end) = (start, end);
         loop {
-            let next = self.deletes.range(..=end.clone().unwrap_or_default()).next_back();
+            let next = self
+                .deletes
+                .range(..=end.clone().unwrap_or_default())
+                .next_back();
             let overlapping = match &end {
                 Some(_) => next,
                 None => self.deletes.iter().next_back(),
             };
-            let Some((other_start, other_end)) = overlapping else { break };
-            if other_end.as_ref().is_some_and(|other_end| *other_end < start) {
+            let Some((other_start, other_end)) = overlapping else {
+                break;
+            };
+            if other_end
+                .as_ref()
+                .is_some_and(|other_end| *other_end < start)
+            {
                 break;
             }
             let key = other_start.clone();

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn put_op(key: &str) -> RequestOp {
-    op(Request::RequestPut(PutRequest { key: bytes(key), ..Default::default() }))
+    op(Request::RequestPut(PutRequest {
+        key: bytes(key),
+        ..Default::default()
+    }))
 }
 
 fn delete_op(key: &str, end: &str) -> RequestOp {
@@ -16,15 +19,24 @@ fn delete_op(key: &str, end: &str) -> RequestOp {
 }
 
 fn get_op(key: &str) -> RequestOp {
-    op(Request::RequestRange(RangeRequest { key: bytes(key), ..Default::default() }))
+    op(Request::RequestRange(RangeRequest {
+        key: bytes(key),
+        ..Default::default()
+    }))
 }
 
 fn nested(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
-    op(Request::RequestTxn(TxnRequest { compare: vec![], success, failure }))
+    op(Request::RequestTxn(TxnRequest {
+        compare: vec![],
+        success,
+        failure,
+    }))
 }
 
 fn op(request: Request) -> RequestOp {
-    RequestOp { request: Some(request) }
+    RequestOp {
+        request: Some(request),
+    }
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -32,7 +44,10 @@ fn bytes(text: &str) -> Bytes {
 }
 
 fn branch(success: Vec<RequestOp>) -> TxnRequest {
-    TxnRequest { success, ..Default::default() }
+    TxnRequest {
+        success,
+        ..Default::default()
+    }
 }
 
 fn is_duplicate(success: Vec<RequestOp>) -> bool {
@@ -41,8 +56,15 @@ fn is_duplicate(success: Vec<RequestOp>) -> bool {
 
 #[test]
 fn single_requests_are_checked_in_order() {
-    assert!(matches!(range(&RangeRequest::default()), Err(Error::EmptyKey)));
-    let unsorted = RangeRequest { key: bytes("a"), sort_target: 9, ..Default::default() };
+    assert!(matches!(
+        range(&RangeRequest::default()),
+        Err(Error::EmptyKey)
+    ));
+    let unsorted = RangeRequest {
+        key: bytes("a"),
+        sort_target: 9,
+        ..Default::default()
+    };
     assert!(matches!(range(&unsorted), Err(Error::InvalidSortOption)));
     let both = PutRequest {
         key: bytes("a"),
@@ -54,10 +76,16 @@ fn single_requests_are_checked_in_order() {
     };
     assert!(matches!(put(&both), Err(Error::ValueProvided)));
     assert!(matches!(
-        put(&PutRequest { value: Bytes::new(), ..both }),
+        put(&PutRequest {
+            value: Bytes::new(),
+            ..both
+        }),
         Err(Error::LeaseProvided)
     ));
-    let end_only = DeleteRangeRequest { range_end: bytes("a"), ..Default::default() };
+    let end_only = DeleteRangeRequest {
+        range_end: bytes("a"),
+        ..Default::default()
+    };
     assert!(matches!(delete_range(&end_only), Err(Error::EmptyKey)));
 }
 
@@ -70,15 +98,24 @@ fn nested_transactions_get_what_the_parent_leaves() {
         txn(&branch(ops), 128)
     };
     assert!(txn(&branch(gets(128)), 128).is_ok());
-    assert!(matches!(txn(&branch(gets(129)), 128), Err(Error::TooManyOps { limit: 128 })));
-    assert!(matches!(with_nested(127, 2), Err(Error::TooManyOps { limit: 0 })));
+    assert!(matches!(
+        txn(&branch(gets(129)), 128),
+        Err(Error::TooManyOps { limit: 128 })
+    ));
+    assert!(matches!(
+        with_nested(127, 2),
+        Err(Error::TooManyOps { limit: 0 })
+    ));
     assert!(with_nested(125, 2).is_ok());
 }
 
 #[test]
 fn operations_and_compares_need_a_key_and_a_request() {
     let none = RequestOp { request: None };
-    assert!(matches!(txn(&branch(vec![none.clone()]), 8), Err(Error::KeyNotFound)));
+    assert!(matches!(
+        txn(&branch(vec![none.clone()]), 8),
+        Err(Error::KeyNotFound)
+    ));
     assert!(matches!(
         txn(&branch(vec![nested(vec![], vec![none])]), 8),
         Err(Error::KeyNotFound)
@@ -98,8 +135,14 @@ fn a_branch_changes_a_key_once() {
     assert!(is_duplicate(vec![put_op("a"), put_op("a")]));
     assert!(is_duplicate(vec![put_op("b"), delete_op("a", "c")]));
     assert!(is_duplicate(vec![put_op("b"), delete_op("a", "\0")]));
-    assert!(is_duplicate(vec![put_op("a"), nested(vec![], vec![put_op("a")])]));
-    assert!(is_duplicate(vec![nested(vec![put_op("a")], vec![]), delete_op("a", "")]));
+    assert!(is_duplicate(vec![
+        put_op("a"),
+        nested(vec![], vec![put_op("a")])
+    ]));
+    assert!(is_duplicate(vec![
+        nested(vec![put_op("a")], vec![]),
+        delete_op("a", "")
+    ]));
     assert!(is_duplicate(vec![
         nested(vec![put_op("a")], vec![]),
         nested(vec![delete_op("\0", "\0")], vec![]),
@@ -108,7 +151,10 @@ fn a_branch_changes_a_key_once() {
         nested(vec![delete_op("a", "b")], vec![]),
         nested(vec![], vec![put_op("a")]),
     ]));
-    assert!(is_duplicate(vec![nested(vec![nested(vec![put_op("a")], vec![])], vec![]), put_op("a")]));
+    assert!(is_duplicate(vec![
+        nested(vec![nested(vec![put_op("a")], vec![])], vec![]),
+        put_op("a")
+    ]));
 }
 
 #[test]
@@ -119,18 +165,38 @@ fn what_cannot_both_run_does_not_conflict() {
         failure: vec![delete_op("a", "")],
     };
     assert!(txn(&request, 8).is_ok());
-    assert!(!is_duplicate(vec![nested(vec![put_op("a")], vec![put_op("a"), put_op("b")])]));
-    assert!(!is_duplicate(vec![nested(vec![put_op("a")], vec![delete_op("a", "")])]));
-    assert!(!is_duplicate(vec![delete_op("a", "d"), delete_op("b", "c"), get_op("b")]));
-    assert!(!is_duplicate(vec![put_op("c"), delete_op("a", "c"), delete_op("c\0", "")]));
+    assert!(!is_duplicate(vec![nested(
+        vec![put_op("a")],
+        vec![put_op("a"), put_op("b")]
+    )]));
+    assert!(!is_duplicate(vec![nested(
+        vec![put_op("a")],
+        vec![delete_op("a", "")]
+    )]));
+    assert!(!is_duplicate(vec![
+        delete_op("a", "d"),
+        delete_op("b", "c"),
+        get_op("b")
+    ]));
+    assert!(!is_duplicate(vec![
+        put_op("c"),
+        delete_op("a", "c"),
+        delete_op("c\0", "")
+    ]));
     assert!(!is_duplicate(vec![put_op("b"), delete_op("c", "a")]));
 }
 
 #[test]
 fn read_only_means_ranges_and_nothing_else() {
     assert!(txn_is_read_only(&branch(vec![get_op("a")])));
-    assert!(!txn_is_read_only(&branch(vec![get_op("a"), nested(vec![], vec![])])));
-    let request = TxnRequest { failure: vec![put_op("a")], ..Default::default() };
+    assert!(!txn_is_read_only(&branch(vec![
+        get_op("a"),
+        nested(vec![], vec![])
+    ])));
+    let request = TxnRequest {
+        failure: vec![put_op("a")],
+        ..Default::default()
+    };
     assert!(!txn_is_read_only(&request));
 }
 

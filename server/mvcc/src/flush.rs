@@ -1,0 +1,172 @@
+//! Carrying what was applied into the state file.
+//!
+//! Owns when something is worth a flush and what one contains. Must not know what rows mean; the
+//! ring keeps everything until it is written, so a failed flush loses nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use handfast_storage::{
+    LogPosition,
+    state::{FlushBatch, LeaseRow, Row},
+};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Error, Store, apply::LeaseChanges, recent::Commit};
+
+/// Bytes not flushed from which on the driver should not wait any longer.
+pub(crate) const FLUSH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Names of the small values in the state file.
+pub(crate) const META_REVISION: &str = "revision";
+pub(crate) const META_COMPACTED: &str = "compacted";
+pub(crate) const META_SWEPT: &str = "swept";
+
+/// Parks the flush driver until there is enough to flush.
+#[derive(Debug, Default)]
+pub struct FlushSignal {
+    wanted: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl FlushSignal {
+    /// Waits until a flush is wanted or `timeout` has passed; whether one is wanted.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let mut wanted = self.wanted.lock();
+        if !*wanted {
+            self.changed.wait_for(&mut wanted, timeout);
+        }
+        std::mem::take(&mut *wanted)
+    }
+
+    /// Ends the wait now, or the next one at once.
+    pub fn notify(&self) {
+        *self.wanted.lock() = true;
+        self.changed.notify_one();
+    }
+}
+
+/// What is to be written, up to one log position.
+struct Due {
+    applied: LogPosition,
+    revision: i64,
+    compacted: i64,
+    membership: Option<Bytes>,
+    lease_changes: LeaseChanges,
+}
+
+impl Store {
+    /// What the flush driver parks on: signalled when there is much to flush.
+    #[must_use]
+    pub fn wants_flush(&self) -> &FlushSignal {
+        &self.signal
+    }
+
+    /// Writes what was applied since the last flush in one transaction; whether there was anything.
+    /// Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; everything is kept and written by the next flush that succeeds.
+    pub fn flush(&self) -> Result<bool, Error> {
+        let _flushing = self.flushing.lock();
+        let Some(due) = self.take_due()? else {
+            return Ok(false);
+        };
+        let commits = self.recent.unflushed(usize::MAX);
+        let written = self.write(&due, &commits);
+        let view = match written.and_then(|()| Ok(self.state.view()?)) {
+            Ok(view) => view,
+            Err(error) => {
+                self.put_back(due);
+                return Err(error);
+            }
+        };
+        let old_view = {
+            let mut shared = self.shared.write();
+            shared.durable = Some(due.applied);
+            std::mem::replace(&mut shared.keyspace.view, view)
+        };
+        // Only now may the ring forget: whoever misses a row there finds it in the new view.
+        self.recent.set_flushed(due.revision);
+        drop(old_view);
+        Ok(true)
+    }
+
+    fn take_due(&self) -> Result<Option<Due>, Error> {
+        let mut shared = self.shared.write();
+        if let Some(reason) = &shared.keyspace.halted {
+            return Err(Error::Halted(reason.clone()));
+        }
+        let Some(applied) = shared.applied.filter(|_| shared.applied != shared.durable) else {
+            return Ok(None);
+        };
+        let membership = shared
+            .membership
+            .clone()
+            .filter(|_| shared.membership_changed);
+        shared.membership_changed = false;
+        Ok(Some(Due {
+            applied,
+            revision: shared.keyspace.revision,
+            compacted: shared.keyspace.compacted,
+            membership,
+            lease_changes: shared.take_lease_changes(),
+        }))
+    }
+
+    fn write(&self, due: &Due, commits: &[Arc<Commit>]) -> Result<(), Error> {
+        let due_commits = commits
+            .iter()
+            .take_while(|commit| commit.main() <= due.revision);
+        let mut batch = FlushBatch {
+            rows: due_commits.flat_map(|commit| rows(commit)).collect(),
+            applied: due.applied,
+            membership: due.membership.clone(),
+            meta: vec![
+                (META_REVISION, encode(due.revision)),
+                (META_COMPACTED, encode(due.compacted)),
+            ],
+            ..FlushBatch::default()
+        };
+        for (&id, change) in &due.lease_changes {
+            match *change {
+                Some(ttl_seconds) => batch.lease_puts.push(LeaseRow { id, ttl_seconds }),
+                None => batch.lease_deletes.push(id),
+            }
+        }
+        Ok(self.state.flush(batch, self.options.sync)?)
+    }
+
+    /// Leaves what could not be written to the next flush; newer changes prevail.
+    fn put_back(&self, due: Due) {
+        let mut shared = self.shared.write();
+        shared.membership_changed |= due.membership.is_some();
+        for (id, change) in due.lease_changes {
+            shared.lease_changes.entry(id).or_insert(change);
+        }
+    }
+}
+
+fn rows(commit: &Commit) -> impl Iterator<Item = Row> + '_ {
+    commit.events().iter().map(|event| Row {
+        main: event.main(),
+        sub: event.sub,
+        tombstone: event.tombstone,
+        key: event.kv.key.clone(),
+        create_revision: event.kv.create_revision,
+        version: event.kv.version,
+        lease: event.kv.lease,
+        value: event.kv.value.clone(),
+    })
+}
+
+/// A number as the state file has it.
+pub(crate) fn encode(number: i64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_le_bytes())
+}
+
+/// Reads what [`encode`] wrote.
+pub(crate) fn decode(name: &str, bytes: &[u8]) -> Result<i64, Error> {
+    let number = bytes.try_into().map(i64::from_le_bytes);
+    number.map_err(|_| Error::Malformed(format!("{name} has {} bytes, not 8", bytes.len())))
+}
