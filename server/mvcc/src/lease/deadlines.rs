@@ -34,6 +34,11 @@ impl Deadlines {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(super) fn needs_cleaning(&self, leases: usize) -> bool {
         self.heap.len() > 2 * leases + GHOST_ALLOWANCE
     }

@@ -15,7 +15,7 @@ use crate::KeyRange;
 use crate::recent::{Commit, Recent};
 
 /// A stream that is not polled is noted this many revisions; after that it walks the ring.
-const MAX_NOTED: usize = 1024;
+const MAX_NOTED: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// Called when a stream has something to poll for. It is called from apply and must only signal.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
