@@ -177,7 +177,7 @@ mod tests {
         assert!(cursor.progress(9).is_none(), "progress within a revision");
         assert_eq!(
             revisions(cursor.take(response(9, &[2, 3], false))),
-            [2, 2, 2, 3]
+            [2, 2, 2, 2, 3]
         );
     }
 
