@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(test)]
+mod crash_tests;
 pub mod data_dir;
 pub mod disk;
 mod error;
