@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use bytes::Bytes;
 
 use crate::LogPosition;
+use crate::disk::Disk;
 use crate::sim::{Loss, SimDisk};
 use crate::state::{FlushBatch, LeaseRow, Row, State, StateOptions};
 use crate::wal::{Entry, Identity, Vote, Wal, WalOptions, WalState};
@@ -195,7 +196,7 @@ struct Progress {
 }
 
 fn open(disk: &SimDisk) -> Result<(Wal, State), crate::Error> {
-    let shared: Arc<dyn crate::disk::Disk> = Arc::new(disk.clone());
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let options = WalOptions {
         segment_bytes: 16 << 10,
         tail_cache_bytes: 4 << 10,
