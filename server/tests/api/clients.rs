@@ -11,6 +11,7 @@ use handfast_proto::etcdserverpb::{
 use handfast_proto::health::health_client::HealthClient;
 use handfast_server::Server;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
@@ -72,29 +73,36 @@ impl Clients {
             .id
     }
 
-    pub(crate) async fn open_watch(&self) -> Watching {
-        self.open_watch_with(|_| {}).await.unwrap()
+    pub(crate) fn open_watch(&self) -> Watching {
+        self.open_watch_with(|_| {})
     }
 
-    pub(crate) async fn open_watch_with(
+    pub(crate) fn open_watch_with(
         &self,
         metadata: impl FnOnce(&mut tonic::metadata::MetadataMap),
-    ) -> Result<Watching, Status> {
+    ) -> Watching {
         let (requests, stream) = mpsc::unbounded_channel();
         let mut call = Request::new(UnboundedReceiverStream::new(stream));
         metadata(call.metadata_mut());
-        let responses = soon(self.watch.clone().watch(call)).await?.into_inner();
-        Ok(Watching {
+        let mut client = self.watch.clone();
+        let opening = tokio::spawn(async move { Ok(client.watch(call).await?.into_inner()) });
+        Watching {
             requests: Some(requests),
-            responses,
-        })
+            responses: Responses::Opening(opening),
+        }
     }
 }
 
 /// An open watch stream.
 pub(crate) struct Watching {
     requests: Option<mpsc::UnboundedSender<WatchRequest>>,
-    responses: Streaming<WatchResponse>,
+    responses: Responses,
+}
+
+/// etcd sends the headers of a stream only with its first message.
+enum Responses {
+    Opening(JoinHandle<Result<Streaming<WatchResponse>, Status>>),
+    Open(Box<Streaming<WatchResponse>>),
 }
 
 impl Watching {
@@ -118,7 +126,13 @@ impl Watching {
     }
 
     pub(crate) async fn result(&mut self) -> Result<WatchResponse, Status> {
-        soon(self.responses.message())
+        if let Responses::Opening(opening) = &mut self.responses {
+            self.responses = Responses::Open(Box::new(soon(opening).await.unwrap()?));
+        }
+        let Responses::Open(responses) = &mut self.responses else {
+            unreachable!()
+        };
+        soon(responses.message())
             .await
             .map(|message| message.expect("the stream ended"))
     }

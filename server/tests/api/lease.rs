@@ -84,7 +84,7 @@ async fn revoking_deletes_the_keys_in_one_revision() {
         .collect();
     assert_eq!(ids, [8, 7], "the one that runs out first comes first");
 
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching
         .create(handfast_proto::etcdserverpb::WatchCreateRequest {
             range_end: "\0".into(),
@@ -150,7 +150,7 @@ async fn etcd_keeps_the_same_order() {
 #[tokio::test]
 async fn an_expired_lease_takes_its_keys_along() {
     let (_server, clients) = start().await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching.create(watch("a")).await;
     clients.grant(2, 7).await;
     put_on(&clients, "a", 7).await;

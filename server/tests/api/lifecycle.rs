@@ -62,7 +62,7 @@ async fn a_restart_keeps_keys_history_leases_revision_and_identity() {
         (600, &["b".into()][..])
     );
     assert_eq!(clients.put("c", "4").await, 5);
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching
         .create(WatchCreateRequest {
             start_revision: 2,

@@ -8,7 +8,7 @@ use handfast_proto::health::{HealthCheckRequest, health_check_response::ServingS
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, Request};
 
-use crate::clients::{get, put, soon, start};
+use crate::clients::{get, put, soon, start, watch};
 
 #[tokio::test]
 async fn what_is_not_served_says_so() {
@@ -205,7 +205,9 @@ async fn more_calls_run_at_once_on_one_connection_than_http2_usually_allows() {
     let (_server, clients) = start().await;
     let mut streams = Vec::new();
     for _ in 0..1000 {
-        streams.push(clients.open_watch().await);
+        let mut watching = clients.open_watch();
+        watching.create(watch("b")).await;
+        streams.push(watching);
     }
     assert_eq!(clients.put("a", "1").await, 2);
 }

@@ -15,7 +15,7 @@ use crate::etcd::Etcd;
 async fn created_comes_first_and_events_follow_with_complete_headers() {
     let (server, clients) = start().await;
     clients.put("a", "0").await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     let created = watching.create(watch("a")).await;
     assert_eq!((created.watch_id, created.header.unwrap().revision), (0, 2));
     clients.put("a", "1").await;
@@ -44,7 +44,7 @@ async fn script(clients: &Clients) -> Vec<String> {
     for (key, value) in [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")] {
         clients.put(key, value).await;
     }
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     let all = WatchCreateRequest {
         range_end: "\0".into(),
         ..watch("\0")
@@ -150,7 +150,7 @@ async fn all_events_of_a_revision_come_in_one_response() {
     for key in ["a1", "a2", "a3"] {
         clients.put(key, "v").await;
     }
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching
         .create(WatchCreateRequest {
             range_end: "b".into(),
@@ -177,7 +177,7 @@ async fn a_watch_below_the_compaction_is_cancelled_with_the_revision_to_start_fr
         physical: false,
     };
     clients.kv.clone().compact(compact).await.unwrap();
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching
         .create(WatchCreateRequest {
             start_revision: 2,
@@ -197,7 +197,7 @@ async fn a_watch_below_the_compaction_is_cancelled_with_the_revision_to_start_fr
 #[tokio::test]
 async fn progress_is_answered_on_request_in_the_order_of_requests() {
     let (_server, clients) = start().await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching.send(RequestUnion::ProgressRequest(WatchProgressRequest {}));
     watching.send(RequestUnion::CreateRequest(watch("a")));
     watching.send(RequestUnion::ProgressRequest(WatchProgressRequest {}));
@@ -222,7 +222,7 @@ async fn a_silent_watcher_is_told_of_progress_when_it_asked_for_it() {
     .await;
     let server = server.unwrap();
     let clients = Clients::connect(&server.endpoint()).await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching
         .create(WatchCreateRequest {
             progress_notify: true,
@@ -237,7 +237,7 @@ async fn a_silent_watcher_is_told_of_progress_when_it_asked_for_it() {
 #[tokio::test]
 async fn watchers_outlive_the_clients_half_of_the_stream() {
     let (_server, clients) = start().await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching.create(watch("a")).await;
     watching.half_close();
     clients.put("a", "1").await;
@@ -247,7 +247,7 @@ async fn watchers_outlive_the_clients_half_of_the_stream() {
 #[tokio::test]
 async fn a_reader_that_was_away_gets_everything_once_and_in_order() {
     let (_server, clients) = start().await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     watching.create(watch("a")).await;
     // More than the windows of stream and connection hold.
     let value = "x".repeat(64 * 1024);
@@ -266,7 +266,7 @@ async fn a_reader_that_was_away_gets_everything_once_and_in_order() {
 #[tokio::test]
 async fn a_thousand_watchers_of_one_stream_all_see_an_event() {
     let (_server, clients) = start().await;
-    let mut watching = clients.open_watch().await;
+    let mut watching = clients.open_watch();
     for _ in 0..1000 {
         watching.create(watch("a")).await;
     }
@@ -277,12 +277,9 @@ async fn a_thousand_watchers_of_one_stream_all_see_an_event() {
 #[tokio::test]
 async fn shutdown_ends_streams_with_etcds_status() {
     let (server, clients) = start().await;
-    let mut watching = clients
-        .open_watch_with(|metadata| {
-            metadata.insert("hasleader", "true".parse().unwrap());
-        })
-        .await
-        .unwrap();
+    let mut watching = clients.open_watch_with(|metadata| {
+        metadata.insert("hasleader", "true".parse().unwrap());
+    });
     watching.create(watch("a")).await;
     let (stopped, ended) = tokio::join!(server.shutdown(), watching.result());
     stopped.unwrap();
