@@ -220,7 +220,12 @@ impl Consensus {
                     // Its end is proposed already: the answer is known once that has been applied.
                     Renewal::Expiring => {
                         let (settled, done) = oneshot::channel();
-                        leases.when_settled(id, Box::new(move || drop(settled.send(()))));
+                        leases.when_settled(
+                            id,
+                            Box::new(move || {
+                                let _ = settled.send(());
+                            }),
+                        );
                         drop(done.await);
                     }
                 }

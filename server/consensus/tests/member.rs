@@ -19,15 +19,28 @@ const MEMBER: u64 = 0xfeed;
 
 async fn start(dir: &Path) -> Consensus {
     let disk = Arc::new(RealDisk);
-    let identity = Identity { cluster_id: 7, member_id: MEMBER };
-    let options = WalOptions { segment_bytes: 1 << 20, ..WalOptions::default() };
+    let identity = Identity {
+        cluster_id: 7,
+        member_id: MEMBER,
+    };
+    let options = WalOptions {
+        segment_bytes: 1 << 20,
+        ..WalOptions::default()
+    };
     let wal = Wal::open(disk.clone(), &dir.join("wal"), identity, options).unwrap();
     let path = dir.join("state.redb");
     let state = Arc::new(State::open(disk, &path, StateOptions::default()).unwrap());
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
-    let store_options = StoreOptions { clock: clock.clone(), ..StoreOptions::default() };
+    let store_options = StoreOptions {
+        clock: clock.clone(),
+        ..StoreOptions::default()
+    };
     let store = Arc::new(Store::open(state, store_options).unwrap());
-    let member = MemberInfo { id: MEMBER, name: "lone".to_owned(), ..MemberInfo::default() };
+    let member = MemberInfo {
+        id: MEMBER,
+        name: "lone".to_owned(),
+        ..MemberInfo::default()
+    };
     Consensus::start(Options {
         member,
         wal,
@@ -45,7 +58,13 @@ async fn start(dir: &Path) -> Consensus {
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
     let (key, value) = (key.into(), value.into());
-    Command { op: Some(Op::Put(PutRequest { key, value, ..PutRequest::default() })) }
+    Command {
+        op: Some(Op::Put(PutRequest {
+            key,
+            value,
+            ..PutRequest::default()
+        })),
+    }
 }
 
 fn revision_of(applied: Applied) -> i64 {
@@ -54,8 +73,17 @@ fn revision_of(applied: Applied) -> i64 {
 }
 
 fn read(consensus: &Consensus, key: &'static str) -> Option<Bytes> {
-    let request = RangeRequest { key: Bytes::from(key), ..RangeRequest::default() };
-    consensus.store().range(&request).unwrap().kvs.pop().map(|pair| pair.value)
+    let request = RangeRequest {
+        key: Bytes::from(key),
+        ..RangeRequest::default()
+    };
+    consensus
+        .store()
+        .range(&request)
+        .unwrap()
+        .kvs
+        .pop()
+        .map(|pair| pair.value)
 }
 
 #[tokio::test]
@@ -96,7 +124,10 @@ async fn writes_that_wait_together_each_get_their_own_outcome() {
     revisions.sort_unstable();
     assert_eq!(revisions, (2..1002).collect::<Vec<_>>());
     let entries = member.status().applied_index;
-    assert!(entries < 900, "{entries} log entries for 1000 writes: nothing was batched");
+    assert!(
+        entries < 900,
+        "{entries} log entries for 1000 writes: nothing was batched"
+    );
     member.shutdown().await;
 }
 
@@ -105,7 +136,10 @@ async fn a_command_over_the_limit_is_refused_before_raft_sees_it() {
     let dir = tempfile::tempdir().unwrap();
     let member = start(dir.path()).await;
     let before = member.status().applied_index;
-    let error = member.propose(put("big", vec![0; 2 << 20])).await.unwrap_err();
+    let error = member
+        .propose(put("big", vec![0; 2 << 20]))
+        .await
+        .unwrap_err();
     assert!(matches!(error, ProposeError::TooLarge { limit, .. } if limit == 1 << 20));
     assert_eq!(member.status().applied_index, before);
     member.shutdown().await;
@@ -116,7 +150,10 @@ async fn what_comes_after_shutdown_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let member = start(dir.path()).await;
     member.shutdown().await;
-    assert_eq!(member.propose(put("late", "x")).await.unwrap_err(), ProposeError::Stopped);
+    assert_eq!(
+        member.propose(put("late", "x")).await.unwrap_err(),
+        ProposeError::Stopped
+    );
     assert!(member.linearizable().await.is_err());
 }
 
@@ -124,11 +161,28 @@ async fn what_comes_after_shutdown_is_told_so() {
 async fn a_lease_ends_by_itself_and_not_before_its_time() {
     let dir = tempfile::tempdir().unwrap();
     let member = start(dir.path()).await;
-    let grant = LeaseGrant { id: 5, ttl_seconds: 2 };
-    member.propose(Command { op: Some(Op::LeaseGrant(grant)) }).await.unwrap();
+    let grant = LeaseGrant {
+        id: 5,
+        ttl_seconds: 2,
+    };
+    member
+        .propose(Command {
+            op: Some(Op::LeaseGrant(grant)),
+        })
+        .await
+        .unwrap();
     let granted = std::time::Instant::now();
-    let held = PutRequest { key: "held".into(), lease: 5, ..PutRequest::default() };
-    member.propose(Command { op: Some(Op::Put(held)) }).await.unwrap();
+    let held = PutRequest {
+        key: "held".into(),
+        lease: 5,
+        ..PutRequest::default()
+    };
+    member
+        .propose(Command {
+            op: Some(Op::Put(held)),
+        })
+        .await
+        .unwrap();
     assert_eq!(member.lease_keep_alive(5).await.unwrap(), Some(2));
     assert_eq!(member.lease_keep_alive(6).await.unwrap(), None);
     let renewed = std::time::Instant::now();
