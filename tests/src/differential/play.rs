@@ -46,8 +46,8 @@ pub async fn compare(subject: Subject, ops: &[Op]) -> Result<Result<Played, Diff
     let (ours, theirs): (Result<Server>, Result<Server>) = tokio::join!(starting.0, starting.1);
     let (ours, theirs) = (ours?, theirs?);
     let mut pair = Pair {
-        ours: Side::new(ours.client()?).await?,
-        theirs: Side::new(theirs.client()?).await?,
+        ours: Side::new(&ours).await?,
+        theirs: Side::new(&theirs).await?,
         revision: 1,
         compacted: 0,
         watchers: Vec::new(),
@@ -81,7 +81,13 @@ impl Pair {
         match &op {
             // Events that are on their way must arrive before their past is removed, or timing
             // would decide what a watcher gets.
-            Op::Compact(_) => self.all_arrived().await?,
+            Op::Compact(_) => {
+                self.all_arrived().await?;
+                for side in [&self.ours, &self.theirs] {
+                    let waited = side.watchers_are_up_to_date().await;
+                    waited.map_err(|error| error.to_string())?;
+                }
+            }
             Op::Unwatch(id) => {
                 let Some(at) = self.watchers.iter().position(|watcher| watcher.id == *id) else {
                     return Ok(());

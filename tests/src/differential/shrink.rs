@@ -41,6 +41,7 @@ where
     P: AsyncFn(&[Op]) -> Result<Result<super::Played, Difference>>,
 {
     // Nothing after the operation that showed the difference can matter.
+    let begun = Instant::now();
     let end = (difference.at + 1).min(ops.len());
     let mut best = Shrunk {
         ops: ops[..end].to_vec(),

@@ -1,5 +1,7 @@
 //! One of the two servers: sends one operation and takes its answer.
 
+use std::time::Duration;
+
 use handfast_proto::{
     etcdserverpb::{
         LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest,
@@ -13,12 +15,16 @@ use super::{Answer, Op, watching::Stream};
 use crate::{
     Result,
     client::{Client, answer},
+    harness::{Server, http_get},
 };
+
+const GAUGE_POLL: Duration = Duration::from_millis(10);
 
 /// A server with the run's watch stream and a second stream that records everything.
 #[derive(Debug)]
 pub(super) struct Side {
     client: Client,
+    address: String,
     /// The watchers of the run.
     pub(super) watchers: Stream,
     recorder: Stream,
@@ -29,10 +35,12 @@ impl Side {
     ///
     /// # Errors
     /// When the server does not accept the recorder.
-    pub(super) async fn new(client: Client) -> Result<Self> {
+    pub(super) async fn new(server: &Server) -> Result<Self> {
+        let client = server.client()?;
         let recorder = history(&client, 1).await?;
         Ok(Self {
             watchers: Stream::open(&client),
+            address: server.address(),
             client,
             recorder,
         })
@@ -64,6 +72,23 @@ impl Side {
             ),
             Op::Watch(request) => self.create_watcher(request).await,
             Op::Unwatch(id) => self.cancel_watcher(id).await,
+        }
+    }
+
+    /// Waits until etcd has no watcher left that reads old history: it looks after those every
+    /// 100 ms, and a compaction in between cancels them. Servers without the gauge need no wait.
+    ///
+    /// # Errors
+    /// When the server's metrics cannot be read.
+    pub(super) async fn watchers_are_up_to_date(&self) -> Result<()> {
+        const GAUGE: &str = "etcd_debugging_mvcc_slow_watcher_total ";
+        loop {
+            let metrics = http_get(&self.address, "/metrics").await?;
+            let gauge = metrics.lines().find_map(|line| line.strip_prefix(GAUGE));
+            if gauge.is_none_or(|count| count.trim() == "0") {
+                return Ok(());
+            }
+            tokio::time::sleep(GAUGE_POLL).await;
         }
     }
 

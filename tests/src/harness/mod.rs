@@ -4,10 +4,12 @@
 
 mod binary;
 mod etcdctl;
+mod http;
 mod port;
 mod server;
 
 pub use binary::{Subject, find, handfast, target_directory};
 pub use etcdctl::{Etcdctl, Output, Running};
+pub use http::http_get;
 pub use port::free_port;
 pub use server::{Server, Setup};
