@@ -40,7 +40,7 @@ const PENALTY_LIMIT: Duration = Duration::from_secs(5);
 /// The endpoints of one cluster.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    members: Vec<Member>,
+    members: Vec<Arc<Member>>,
     preferred: AtomicUsize,
     options: TransportOptions,
 }
@@ -86,7 +86,7 @@ impl Pool {
     pub(crate) fn new(urls: Vec<Arc<str>>, options: TransportOptions) -> Result<Self, Error> {
         let members = urls
             .into_iter()
-            .map(|url| Member::new(url, &options))
+            .map(|url| Member::new(url, &options).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         // A random start spreads many clients over the members.
         let preferred = AtomicUsize::new(rand::random_range(0..members.len().max(1)));
@@ -109,10 +109,18 @@ impl Pool {
         &self.members[index].url
     }
 
-    /// A pool of only `written`, which need not be one of this pool's endpoints.
+    /// A pool of only `written`, which need not be one of this pool's endpoints; if it is, the
+    /// connection is shared.
     pub(crate) fn only(&self, written: &str) -> Result<Self, Error> {
         let url = endpoint::parse_one(written.trim())?;
-        Self::new(vec![url.into()], self.options.clone())
+        match self.members.iter().find(|member| *member.url == *url) {
+            Some(member) => Ok(Self {
+                members: vec![Arc::clone(member)],
+                preferred: AtomicUsize::new(0),
+                options: self.options.clone(),
+            }),
+            None => Self::new(vec![url.into()], self.options.clone()),
+        }
     }
 
     /// The endpoint to use next: the preferred one unless it failed a moment ago. `avoid` is
@@ -311,6 +319,12 @@ mod tests {
         pool.failed(1);
         assert_eq!(pool.pick(None), 1);
         assert_eq!(pool.pick(Some(1)), 0);
+    }
+
+    #[tokio::test]
+    async fn a_missing_socket_is_a_refused_connection() {
+        let pool = pool(1).only("unix:///nowhere/handfast.sock").unwrap();
+        assert_eq!(pool.link(0).await.unwrap_err().kind, ErrorKind::Connect);
     }
 
     #[tokio::test]

@@ -53,10 +53,9 @@ impl Queue {
             state.parked = true;
             return Err(Full);
         }
-        if let WatchEvent::Progress { .. } = event
-            && let Some((Ok(last @ WatchEvent::Progress { .. }), _)) = state.items.back_mut()
+        if let Some((Ok(last), _)) = state.items.back_mut()
+            && says_all_of(&event, last)
         {
-            // Only the newest progress says anything.
             *last = event;
             return Ok(());
         }
@@ -116,6 +115,15 @@ fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
     if let Some(waker) = waker {
         waker.wake();
     }
+}
+
+/// Whether `event` makes `last`, which nobody has taken yet, superfluous.
+fn says_all_of(event: &WatchEvent, last: &WatchEvent) -> bool {
+    matches!(
+        (event, last),
+        (WatchEvent::Progress { .. }, WatchEvent::Progress { .. })
+            | (WatchEvent::Resumed { .. }, WatchEvent::Resumed { .. })
+    )
 }
 
 fn cost(event: &WatchEvent) -> usize {

@@ -3,7 +3,7 @@
 //! Owns the process and its data directory. Knows nothing of what is tested.
 
 // Every test binary uses a part of this.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use handfast_core::{Client, WatchEvent, WatchStream};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -102,6 +102,8 @@ impl Etcd {
     /// Stops the process in its tracks: connections stay, nothing answers.
     pub fn pause(&self) {
         kill_process(self.pid(), Signal::STOP).unwrap();
+        // The signal is on its way until the kernel says that all threads stand still.
+        waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
     }
 
     pub fn resume(&self) {
