@@ -23,7 +23,11 @@ pub(crate) struct Connection {
 
     /// How long a call may take, such as 500ms, 5s or 1m [default: 5s]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
-    #[arg(help_heading = "Connection", display_order = 901, alias = "command-timeout")]
+    #[arg(
+        help_heading = "Connection",
+        display_order = 901,
+        alias = "command-timeout"
+    )]
     timeout: Option<Duration>,
 
     /// Print JSON, one document a line
@@ -38,7 +42,9 @@ impl Connection {
         if let Some(timeout) = self.timeout()? {
             builder = builder.timeout(timeout);
         }
-        builder.build().map_err(|error| Failure::Usage(error.to_string()))
+        builder
+            .build()
+            .map_err(|error| Failure::Usage(error.to_string()))
     }
 
     /// The chosen servers as they were written.
@@ -48,7 +54,10 @@ impl Connection {
         }
         let given = variable("HANDFAST_ENDPOINTS").or_else(|| variable("ETCDCTL_ENDPOINTS"));
         let given = given.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-        given.split(',').map(|endpoint| endpoint.trim().to_owned()).collect()
+        given
+            .split(',')
+            .map(|endpoint| endpoint.trim().to_owned())
+            .collect()
     }
 
     fn timeout(&self) -> Result<Option<Duration>, Failure> {

@@ -120,7 +120,10 @@ mod tests {
 
     #[test]
     fn commands_that_do_not_start_follow_the_shells() {
-        let spawn = |kind| Failure::Spawn { command: "x".into(), error: io::Error::from(kind) };
+        let spawn = |kind| Failure::Spawn {
+            command: "x".into(),
+            error: io::Error::from(kind),
+        };
         assert_eq!(spawn(io::ErrorKind::NotFound).code(), 127);
         assert_eq!(spawn(io::ErrorKind::PermissionDenied).code(), 126);
     }

@@ -43,10 +43,16 @@ impl Span {
         let key = match self.key {
             Some(key) => bytes(key),
             None if whole => Bytes::new(),
-            None => return Err(Failure::Usage("KEY is missing (--prefix alone means all)".into())),
+            None => {
+                return Err(Failure::Usage(
+                    "KEY is missing (--prefix alone means all)".into(),
+                ));
+            }
         };
         if key.is_empty() && !whole {
-            return Err(Failure::Usage("KEY is empty; for all keys use --prefix".into()));
+            return Err(Failure::Usage(
+                "KEY is empty; for all keys use --prefix".into(),
+            ));
         }
         Ok(match self.end {
             Some(end) => Keys::Range(key, bytes(end)),
@@ -96,9 +102,15 @@ mod tests {
     #[test]
     fn a_missing_key_is_refused_unless_all_are_meant() {
         assert!(Span::default().keys().is_err());
-        let all = Span { prefix: true, ..Span::default() };
+        let all = Span {
+            prefix: true,
+            ..Span::default()
+        };
         assert_eq!(all.keys().unwrap(), Keys::Prefix(Bytes::new()));
-        let empty = Span { key: Some(OsString::new()), ..Span::default() };
+        let empty = Span {
+            key: Some(OsString::new()),
+            ..Span::default()
+        };
         assert!(empty.keys().is_err());
     }
 }

@@ -164,7 +164,9 @@ fn print_time_to_live(info: &LeaseInfo, keys: bool, output: &mut Output) -> Resu
         false => String::new(),
     };
     let (granted, left) = (info.granted_ttl, info.ttl);
-    output.line(format!("lease {id} granted with TTL({granted}s), remaining({left}s){attached}"))
+    output.line(format!(
+        "lease {id} granted with TTL({granted}s), remaining({left}s){attached}"
+    ))
 }
 
 async fn list(client: &Client, output: &mut Output) -> Result<i32, Failure> {

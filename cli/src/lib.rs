@@ -8,12 +8,10 @@
 
 mod bench;
 mod connect;
-mod elect;
 mod exit;
 mod keys;
 mod kv;
 mod lease;
-mod lock;
 mod members;
 mod output;
 mod serve;
@@ -73,14 +71,6 @@ enum Command {
     Compact(kv::compact::CompactArgs),
     /// Grant, renew and revoke leases
     Lease(lease::LeaseArgs),
-    /// Hold a lock, alone or while a command runs
-    Lock(lock::LockArgs),
-    /// Show who holds and who waits for locks
-    Locks(lock::list::LocksArgs),
-    /// Stand for election, alone or running a command while leading
-    Elect(elect::ElectArgs),
-    /// Show who leads
-    Leader(elect::leader::LeaderArgs),
     /// Show how each server is doing
     Status,
     /// Show the members of the cluster
@@ -98,7 +88,10 @@ pub fn cli_main(args: Vec<OsString>) -> i32 {
         true => (as_serve(args), Preset::Etcd),
         false => (args, Preset::Handfast),
     };
-    let matches = match Cli::command().subcommand(serve::command()).try_get_matches_from(args) {
+    let matches = match Cli::command()
+        .subcommand(serve::command())
+        .try_get_matches_from(args)
+    {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
@@ -112,7 +105,9 @@ pub fn cli_main(args: Vec<OsString>) -> i32 {
 }
 
 fn is_etcd(args: &[OsString]) -> bool {
-    args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == "etcd")
+    args.first()
+        .and_then(|name| Path::new(name).file_name())
+        .is_some_and(|name| name == "etcd")
 }
 
 fn as_serve(args: Vec<OsString>) -> Vec<OsString> {
@@ -141,7 +136,10 @@ fn finish(result: Result<i32, Failure>) -> i32 {
 }
 
 fn run(cli: Cli) -> Result<i32, Failure> {
-    let Cli { connection, command } = cli;
+    let Cli {
+        connection,
+        command,
+    } = cli;
     let command = match command {
         // It chooses its own threads.
         Command::Bench(args) => return bench::run(args, &connection),
@@ -168,10 +166,6 @@ async fn client_command(
         Command::Txn(args) => txn::run(args, connection, output).await,
         Command::Compact(args) => kv::compact::run(args, connection, output).await,
         Command::Lease(args) => lease::run(args, connection, output).await,
-        Command::Lock(args) => lock::run(args, connection, output).await,
-        Command::Locks(args) => lock::list::run(args, connection, output).await,
-        Command::Elect(args) => elect::run(args, connection, output).await,
-        Command::Leader(args) => elect::leader::run(args, connection, output).await,
         Command::Status => status::run(connection, output).await,
         Command::Members => members::run(connection, output).await,
         Command::Bench(args) => bench::run(args, connection),
@@ -201,7 +195,9 @@ mod tests {
 
     #[test]
     fn the_name_etcd_means_serve() {
-        let args = ["/usr/bin/etcd", "-name", "n1"].map(OsString::from).to_vec();
+        let args = ["/usr/bin/etcd", "-name", "n1"]
+            .map(OsString::from)
+            .to_vec();
         assert!(is_etcd(&args));
         assert_eq!(as_serve(args), ["/usr/bin/etcd", "serve", "--name", "n1"]);
     }

@@ -18,7 +18,9 @@ pub(crate) async fn run(connection: &Connection, output: &mut Output) -> Result<
         return Ok(exit::OK);
     }
     let rows: Vec<Vec<String>> = members.iter().map(row).collect();
-    table(&HEADINGS, &rows).iter().try_for_each(|line| output.line(line))?;
+    table(&HEADINGS, &rows)
+        .iter()
+        .try_for_each(|line| output.line(line))?;
     Ok(exit::OK)
 }
 

@@ -20,7 +20,11 @@ impl Output {
     pub(crate) fn new(json: bool) -> Output {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        Output { stdout: stdout.lock(), json, terminal }
+        Output {
+            stdout: stdout.lock(),
+            json,
+            terminal,
+        }
     }
 
     /// Whether the person asked for JSON.
@@ -106,7 +110,9 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
+        let group = chunk
+            .iter()
+            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for position in 0..4 {
             if position <= chunk.len() {
@@ -122,19 +128,28 @@ fn base64(bytes: &[u8]) -> String {
 
 /// Rows under headings, each column as wide as its widest cell; the last one is not padded.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
-    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
+    let mut widths: Vec<usize> = headings
+        .iter()
+        .map(|heading| heading.chars().count())
+        .collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(headings.to_vec())];
-    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(String::as_str).collect())),
+    );
     lines
 }
 
@@ -144,8 +159,13 @@ mod tests {
 
     #[test]
     fn base64_matches_the_standard_examples() {
-        let examples: [(&str, &str); 5] =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        let examples: [(&str, &str); 5] = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, encoded) in examples {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
@@ -161,12 +181,18 @@ mod tests {
         let mut object = Map::new();
         insert_bytes(&mut object, "key", b"\xff");
         insert_bytes(&mut object, "value", b"v");
-        assert_eq!(Value::Object(object), json!({"key_base64": "/w==", "value": "v"}));
+        assert_eq!(
+            Value::Object(object),
+            json!({"key_base64": "/w==", "value": "v"})
+        );
     }
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), String::new()]];
+        let rows = vec![
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["bcd".to_owned(), String::new()],
+        ];
         assert_eq!(table(&["K", "V"], &rows), ["K    V", "a    1", "bcd"]);
     }
 }

@@ -11,8 +11,17 @@ use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::output::{Output, table};
 
-const HEADINGS: [&str; 9] =
-    ["ENDPOINT", "HEALTH", "VERSION", "ROLE", "DATA", "IN USE", "REVISION", "TERM", "LOG INDEX"];
+const HEADINGS: [&str; 9] = [
+    "ENDPOINT",
+    "HEALTH",
+    "VERSION",
+    "ROLE",
+    "DATA",
+    "IN USE",
+    "REVISION",
+    "TERM",
+    "LOG INDEX",
+];
 
 /// What one server said of itself.
 struct Report {
@@ -35,9 +44,15 @@ pub(crate) async fn run(connection: &Connection, output: &mut Output) -> Result<
         false => print(&reports, output)?,
     }
     output.flush()?;
-    let failures = reports.iter().filter_map(|report| report.answer.as_ref().err());
-    let code = failures.map(|error| Failure::Call(error.clone()).code()).max();
-    let sick = reports.iter().any(|r| matches!(&r.answer, Ok(a) if a.trouble.is_some()));
+    let failures = reports
+        .iter()
+        .filter_map(|report| report.answer.as_ref().err());
+    let code = failures
+        .map(|error| Failure::Call(error.clone()).code())
+        .max();
+    let sick = reports
+        .iter()
+        .any(|r| matches!(&r.answer, Ok(a) if a.trouble.is_some()));
     Ok(code.unwrap_or(if sick { exit::FAILED } else { exit::OK }))
 }
 
@@ -49,11 +64,15 @@ async fn ask(client: &Client, endpoint: String) -> Report {
 }
 
 fn print(reports: &[Report], output: &mut Output) -> Result<(), Failure> {
-    let answered: Vec<(&Report, &Answer)> =
-        reports.iter().filter_map(|r| r.answer.as_ref().ok().map(|answer| (r, answer))).collect();
+    let answered: Vec<(&Report, &Answer)> = reports
+        .iter()
+        .filter_map(|r| r.answer.as_ref().ok().map(|answer| (r, answer)))
+        .collect();
     let rows: Vec<Vec<String>> = answered.iter().map(|(r, a)| row(&r.endpoint, a)).collect();
     if !rows.is_empty() {
-        table(&HEADINGS, &rows).iter().try_for_each(|line| output.line(line))?;
+        table(&HEADINGS, &rows)
+            .iter()
+            .try_for_each(|line| output.line(line))?;
     }
     for (report, answer) in answered {
         for line in answer.trouble.iter().chain(&answer.status.errors) {
@@ -70,7 +89,11 @@ fn print(reports: &[Report], output: &mut Output) -> Result<(), Failure> {
 
 fn row(endpoint: &str, answer: &Answer) -> Vec<String> {
     let status = &answer.status;
-    let health = if answer.trouble.is_none() { "healthy" } else { "in trouble" };
+    let health = if answer.trouble.is_none() {
+        "healthy"
+    } else {
+        "in trouble"
+    };
     let header = status.header.unwrap_or_default();
     vec![
         endpoint.to_owned(),
@@ -150,8 +173,15 @@ mod tests {
     #[test]
     fn role_compares_the_member_with_the_leader() {
         use handfast_core::Header;
-        let header = Some(Header { member_id: 7, ..Header::default() });
-        let status = |leader| StatusResponse { header, leader, ..StatusResponse::default() };
+        let header = Some(Header {
+            member_id: 7,
+            ..Header::default()
+        });
+        let status = |leader| StatusResponse {
+            header,
+            leader,
+            ..StatusResponse::default()
+        };
         assert_eq!(role(&status(7)), "leader");
         assert_eq!(role(&status(8)), "follower");
         assert_eq!(role(&status(0)), "no leader");

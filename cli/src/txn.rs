@@ -57,10 +57,18 @@ pub(crate) async fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let TxnArgs { when, then, otherwise } = args;
+    let TxnArgs {
+        when,
+        then,
+        otherwise,
+    } = args;
     let blocks = match when.is_empty() && then.is_empty() && otherwise.is_empty() {
         true => standard_input()?,
-        false => Blocks { when, then, otherwise },
+        false => Blocks {
+            when,
+            then,
+            otherwise,
+        },
     };
     let when = blocks.when.iter().map(|line| language::compare(line));
     let when = when.collect::<Result<Vec<Compare>, Failure>>()?;
@@ -74,7 +82,11 @@ pub(crate) async fn run(
         .otherwise(requests(&otherwise)?)
         .commit()
         .await?;
-    let ran = if response.succeeded { &then } else { &otherwise };
+    let ran = if response.succeeded {
+        &then
+    } else {
+        &otherwise
+    };
     match output.is_json() {
         true => output.json(&json_of(&response))?,
         false => print(&response, ran, output)?,
@@ -107,20 +119,32 @@ fn blocks(text: &str) -> Result<Blocks, Failure> {
             continue;
         }
         let block = parts.get_mut(part).ok_or_else(|| {
-            Failure::Usage(format!("`{line}` comes after the third block of the transaction"))
+            Failure::Usage(format!(
+                "`{line}` comes after the third block of the transaction"
+            ))
         })?;
         block.push(line.to_owned());
     }
     let [when, then, otherwise] = parts;
-    Ok(Blocks { when, then, otherwise })
+    Ok(Blocks {
+        when,
+        then,
+        otherwise,
+    })
 }
 
 fn print(response: &TxnResponse, ran: &[Operation], output: &mut Output) -> Result<(), Failure> {
-    output.line(if response.succeeded { "SUCCESS" } else { "FAILURE" })?;
+    output.line(if response.succeeded {
+        "SUCCESS"
+    } else {
+        "FAILURE"
+    })?;
     for (answer, operation) in response.responses.iter().zip(ran) {
         output.line("")?;
         match (answer, operation) {
-            (OpResponse::Range(range), Operation::Get(args)) => kv::get::print(args, range, output)?,
+            (OpResponse::Range(range), Operation::Get(args)) => {
+                kv::get::print(args, range, output)?
+            }
             (OpResponse::Put(put), _) => {
                 output.line("OK")?;
                 kv::print_pairs(output, &put.prev_kv)?;

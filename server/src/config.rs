@@ -214,6 +214,14 @@ pub enum ConfigError {
     },
 }
 
+/// Reads a duration such as `500ms`, `10s`, `1h30m` or `0`.
+///
+/// # Errors
+/// A phrase that says how durations are written.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    values::duration(text)
+}
+
 fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion
         .as_ref()

@@ -24,7 +24,10 @@ pub(crate) async fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    connection.client()?.compact(args.revision, args.physical).await?;
+    connection
+        .client()?
+        .compact(args.revision, args.physical)
+        .await?;
     match output.is_json() {
         true => output.json(&json!({ "compacted": args.revision }))?,
         false => output.line(format!("compacted revision {}", args.revision))?,

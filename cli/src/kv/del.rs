@@ -29,7 +29,12 @@ pub(crate) async fn run(
 ) -> Result<i32, Failure> {
     let client = connection.client()?;
     let delete = with_span!(args.span.keys()?, |key| client.delete(key));
-    let response = if args.prev_kv { delete.prev_kv() } else { delete }.await?;
+    let response = if args.prev_kv {
+        delete.prev_kv()
+    } else {
+        delete
+    }
+    .await?;
     if output.is_json() {
         output.json(&json_of(&response))?;
     } else {
@@ -42,7 +47,11 @@ pub(crate) async fn run(
 /// This delete as an operation of a transaction.
 pub(crate) fn operation(args: DelArgs) -> Result<Op, Failure> {
     let delete = with_span!(args.span.keys()?, Op::delete);
-    Ok(if args.prev_kv { delete.prev_kv() } else { delete })
+    Ok(if args.prev_kv {
+        delete.prev_kv()
+    } else {
+        delete
+    })
 }
 
 /// A delete's answer as JSON.

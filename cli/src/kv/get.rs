@@ -104,9 +104,21 @@ macro_rules! with_options {
                 Some((target, order)) => range.sort_by(target, order),
                 None => range,
             };
-            range = if args.keys_only { range.keys_only() } else { range };
-            range = if args.count_only { range.count_only() } else { range };
-            range = if args.consistency == Consistency::S { range.serializable() } else { range };
+            range = if args.keys_only {
+                range.keys_only()
+            } else {
+                range
+            };
+            range = if args.count_only {
+                range.count_only()
+            } else {
+                range
+            };
+            range = if args.consistency == Consistency::S {
+                range.serializable()
+            } else {
+                range
+            };
             range
                 .limit(args.limit.unwrap_or(0))
                 .revision(args.rev.unwrap_or(0))
@@ -153,10 +165,16 @@ pub(crate) fn print(
         return output.line(response.count.to_string());
     }
     if args.keys_only {
-        return response.kvs.iter().try_for_each(|pair| output.data(&pair.key));
+        return response
+            .kvs
+            .iter()
+            .try_for_each(|pair| output.data(&pair.key));
     }
     if args.print_value_only {
-        return response.kvs.iter().try_for_each(|pair| output.data(&pair.value));
+        return response
+            .kvs
+            .iter()
+            .try_for_each(|pair| output.data(&pair.value));
     }
     print_pairs(output, &response.kvs)
 }

@@ -43,8 +43,16 @@ macro_rules! with_options {
     ($args:expr, $put:expr) => {{
         let mut put = $put.lease($args.lease.unwrap_or(0));
         put = if $args.prev_kv { put.prev_kv() } else { put };
-        put = if $args.ignore_value { put.ignore_value() } else { put };
-        if $args.ignore_lease { put.ignore_lease() } else { put }
+        put = if $args.ignore_value {
+            put.ignore_value()
+        } else {
+            put
+        };
+        if $args.ignore_lease {
+            put.ignore_lease()
+        } else {
+            put
+        }
     }};
 }
 
@@ -74,7 +82,11 @@ pub(crate) fn operation(args: &PutArgs) -> Result<Op, Failure> {
     let value = match args.value.clone() {
         Some(value) => bytes(value),
         None if args.ignore_value => Bytes::new(),
-        None => return Err(Failure::Usage("put in a transaction needs a value".to_owned())),
+        None => {
+            return Err(Failure::Usage(
+                "put in a transaction needs a value".to_owned(),
+            ));
+        }
     };
     Ok(with_options!(args, Op::put(bytes(args.key.clone()), value)))
 }

@@ -22,7 +22,9 @@ pub(crate) fn command() -> Command {
         .help_heading(Group::Basics.title());
     let command = Command::new("serve")
         .about("Run a server")
-        .long_about("Run a server. Without flags: on 127.0.0.1:2379, with its data in ./handfast.data.")
+        .long_about(
+            "Run a server. Without flags: on 127.0.0.1:2379, with its data in ./handfast.data.",
+        )
         .after_help(AFTER_HELP)
         .arg(file);
     settings().fold(command, |command, setting| command.arg(argument(setting)))
@@ -42,9 +44,10 @@ fn argument(setting: &'static Setting) -> Arg {
         // Repeating a flag is a correction; which one counts is decided by the configuration.
         .action(ArgAction::Append);
     match setting.kind {
-        Kind::Switch => {
-            argument.num_args(0..=1).require_equals(true).default_missing_value("true")
-        }
+        Kind::Switch => argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
         Kind::Number => argument.allow_negative_numbers(true),
         _ => argument,
     }
@@ -64,7 +67,9 @@ pub(super) fn given(matches: &ArgMatches) -> Vec<(String, String)> {
 
 /// etcd takes `-name n1` too; programs that start us under its name may write it.
 pub(crate) fn accept_single_dashes(args: Vec<OsString>) -> Vec<OsString> {
-    args.into_iter().map(|arg| double_dashed(&arg).map_or(arg, OsString::from)).collect()
+    args.into_iter()
+        .map(|arg| double_dashed(&arg).map_or(arg, OsString::from))
+        .collect()
 }
 
 fn double_dashed(arg: &OsString) -> Option<String> {
@@ -78,7 +83,11 @@ mod tests {
     use super::*;
 
     fn flags(args: &[&str]) -> Vec<(String, String)> {
-        given(&command().try_get_matches_from([&["serve"], args].concat()).unwrap())
+        given(
+            &command()
+                .try_get_matches_from([&["serve"], args].concat())
+                .unwrap(),
+        )
     }
 
     #[test]
@@ -88,8 +97,14 @@ mod tests {
 
     #[test]
     fn switches_take_a_value_only_with_an_equals_sign() {
-        assert_eq!(flags(&["--ephemeral"]), [("ephemeral".into(), "true".into())]);
-        assert_eq!(flags(&["--pre-vote=false"]), [("pre-vote".into(), "false".into())]);
+        assert_eq!(
+            flags(&["--ephemeral"]),
+            [("ephemeral".into(), "true".into())]
+        );
+        assert_eq!(
+            flags(&["--pre-vote=false"]),
+            [("pre-vote".into(), "false".into())]
+        );
     }
 
     #[test]
@@ -109,7 +124,11 @@ mod tests {
     fn long_help_lists_every_setting() {
         let help = command().render_long_help().to_string();
         for setting in settings() {
-            assert!(help.contains(&format!("--{}", setting.name)), "--{}", setting.name);
+            assert!(
+                help.contains(&format!("--{}", setting.name)),
+                "--{}",
+                setting.name
+            );
         }
     }
 }

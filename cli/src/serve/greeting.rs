@@ -18,7 +18,11 @@ pub(super) fn print(config: &Config, server: &Server) {
 fn text(config: &Config, server: &Server) -> String {
     let urls = server.client_urls().join(", ");
     let data = server.data_dir().display();
-    let kept = if config.ephemeral { " (removed at the end)" } else { "" };
+    let kept = if config.ephemeral {
+        " (removed at the end)"
+    } else {
+        ""
+    };
     let endpoint = server.endpoint();
     let option = match endpoint == DEFAULT_ENDPOINT {
         true => String::new(),

@@ -53,9 +53,14 @@ pub(super) fn compare(line: &str) -> Result<Compare, Failure> {
     let problem = "a compare is written like mod(\"key\") > \"0\"";
     let (target, rest) = line.split_once('(').ok_or_else(|| wrong(line, problem))?;
     let (key, rest) = operand(rest, ')').ok_or_else(|| wrong(line, problem))?;
-    let rest = rest.trim_start().strip_prefix(')').ok_or_else(|| wrong(line, problem))?;
+    let rest = rest
+        .trim_start()
+        .strip_prefix(')')
+        .ok_or_else(|| wrong(line, problem))?;
     let rest = rest.trim_start();
-    let operator = ["!=", "=", "<", ">"].into_iter().find(|sign| rest.starts_with(sign));
+    let operator = ["!=", "=", "<", ">"]
+        .into_iter()
+        .find(|sign| rest.starts_with(sign));
     let operator = operator.ok_or_else(|| wrong(line, "the operators are =, !=, < and >"))?;
     let (value, end) =
         operand(rest[operator.len()..].trim_start(), '\0').ok_or_else(|| wrong(line, problem))?;
@@ -66,7 +71,11 @@ pub(super) fn compare(line: &str) -> Result<Compare, Failure> {
 }
 
 fn build(target: &str, key: String, operator: &str, value: String) -> Result<Compare, String> {
-    let number = || value.parse::<i64>().map_err(|_| format!("`{value}` is not a number"));
+    let number = || {
+        value
+            .parse::<i64>()
+            .map_err(|_| format!("`{value}` is not a number"))
+    };
     match target {
         "c" | "create" => integer(Compare::create_revision(key), operator, number()?),
         "m" | "mod" => integer(Compare::mod_revision(key), operator, number()?),
@@ -81,7 +90,9 @@ fn build(target: &str, key: String, operator: &str, value: String) -> Result<Com
                 _ => target.gt(value),
             })
         }
-        other => Err(format!("`{other}` is not one of create, mod, version, value, lease")),
+        other => Err(format!(
+            "`{other}` is not one of create, mod, version, value, lease"
+        )),
     }
 }
 
@@ -104,7 +115,9 @@ fn operand(text: &str, end: char) -> Option<(String, &str)> {
     if text.starts_with(['"', '\'']) {
         return quoted(text);
     }
-    let stop = text.find(|c: char| c == end || c.is_whitespace()).unwrap_or(text.len());
+    let stop = text
+        .find(|c: char| c == end || c.is_whitespace())
+        .unwrap_or(text.len());
     (stop > 0).then(|| (text[..stop].to_owned(), &text[stop..]))
 }
 
@@ -160,7 +173,10 @@ mod tests {
 
     #[test]
     fn words_keep_what_is_quoted() {
-        assert_eq!(words(r#"put  "a \"b\"" 'c d' e"#).unwrap(), ["put", "a \"b\"", "c d", "e"]);
+        assert_eq!(
+            words(r#"put  "a \"b\"" 'c d' e"#).unwrap(),
+            ["put", "a \"b\"", "c d", "e"]
+        );
         assert_eq!(words("put k \"\"").unwrap(), ["put", "k", ""]);
         assert!(words("put \"a").is_err());
     }
@@ -181,7 +197,15 @@ mod tests {
 
     #[test]
     fn wrong_compares_are_refused_with_the_line() {
-        for line in ["", "mod", "mod(k)", "mod(k) ~ 1", "mod(k) > x", "size(k) = 1", "mod(k)=1 2"] {
+        for line in [
+            "",
+            "mod",
+            "mod(k)",
+            "mod(k) ~ 1",
+            "mod(k) > x",
+            "size(k) = 1",
+            "mod(k)=1 2",
+        ] {
             let text = compare(line).unwrap_err().to_string();
             assert!(text.contains(line), "{text}");
         }
@@ -189,11 +213,19 @@ mod tests {
 
     #[test]
     fn requests_take_the_options_of_the_commands() {
-        assert!(operation("get a --prefix --limit 3").unwrap().request().is_ok());
+        assert!(
+            operation("get a --prefix --limit 3")
+                .unwrap()
+                .request()
+                .is_ok()
+        );
         assert!(operation("put a b --lease ff").unwrap().request().is_ok());
         assert!(operation("del a z").unwrap().request().is_ok());
         assert!(operation("put a").unwrap().request().is_err());
         let text = operation("drop a").unwrap_err().to_string();
-        assert!(text.contains("drop a") && !text.contains("error:"), "{text}");
+        assert!(
+            text.contains("drop a") && !text.contains("error:"),
+            "{text}"
+        );
     }
 }

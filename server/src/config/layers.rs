@@ -53,7 +53,8 @@ pub enum Preset {
 pub struct Resolved {
     /// The checked configuration.
     pub config: Config,
-    /// Lines for the log: settings without effect, unknown variables, risky values.
+    /// Lines for the log: settings without effect, unknown variables. Risky values are told by
+    /// [`Config::warnings`] when the server starts.
     pub notes: Vec<String>,
 }
 
@@ -129,7 +130,6 @@ impl Layers {
         }
         derive(&mut config, &given, self.preset)?;
         config.validate()?;
-        notes.extend(config.warnings());
         Ok(Resolved { config, notes })
     }
 

@@ -1,0 +1,186 @@
+//! The command as a process, with everything it starts.
+//!
+//! Owns how it is spawned, signalled and killed. It must not know why.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::process::Command;
+
+use crate::exit::{self, Failure};
+
+/// A running command.
+pub(super) struct Child {
+    process: tokio::process::Child,
+    /// None once it has been waited for: the number may be somebody else's then.
+    pid: Option<Pid>,
+    /// At a terminal it stays in our process group, because only the foreground group may read
+    /// from the terminal; elsewhere it leads its own, so that all it starts can be signalled.
+    own_group: bool,
+}
+
+impl Child {
+    pub(super) fn spawn(
+        command: &[OsString],
+        env: &[(&'static str, String)],
+    ) -> Result<Child, Failure> {
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| Failure::Usage("there is no command behind --".to_owned()))?;
+        let own_group = !std::io::stdin().is_terminal();
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        command.kill_on_drop(true);
+        if own_group {
+            command.process_group(0);
+        }
+        let process = command.spawn().map_err(|error| Failure::Spawn {
+            command: program.to_string_lossy().into_owned(),
+            error,
+        })?;
+        let pid = process
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(Child {
+            process,
+            pid,
+            own_group,
+        })
+    }
+
+    /// Waits for the end; the exit code a shell would report. Cancel safe.
+    pub(super) async fn wait(&mut self) -> Result<i32, Failure> {
+        let status = self.process.wait().await;
+        let status = status
+            .map_err(|error| Failure::Other(format!("cannot wait for the command: {error}")))?;
+        if !self.own_group {
+            self.pid = None;
+        }
+        Ok(code(status))
+    }
+
+    /// Asks it to stop.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends it and all it has started.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Passes a signal on that we got.
+    pub(super) fn pass_on(&self, signal: Signal) {
+        // The terminal sends these to its whole foreground group, so the command has them already.
+        let from_terminal = matches!(signal, Signal::INT | Signal::QUIT);
+        if self.own_group || !from_terminal {
+            self.signal(signal);
+        }
+    }
+
+    /// Errors mean that it is gone already.
+    fn signal(&self, signal: Signal) {
+        let Some(pid) = self.pid else { return };
+        if self.own_group {
+            let _ = kill_process_group(pid, signal);
+            return;
+        }
+        // A prod is for the command itself; the end is for all of its offspring.
+        if matches!(signal, Signal::TERM | Signal::KILL) {
+            for descendant in descendants(pid) {
+                let _ = kill_process(descendant, signal);
+            }
+        }
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => exit::SIGNAL_BASE + signal,
+        (None, None) => exit::FAILED,
+    }
+}
+
+/// All processes below `root`, from what the system shows now; none where there is no `/proc`.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let pairs: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some((pid, parent(&stat)?))
+        })
+        .collect();
+    let mut found = vec![root.as_raw_nonzero().get()];
+    let mut next = 0;
+    while let Some(&ancestor) = found.get(next) {
+        found.extend(
+            pairs
+                .iter()
+                .filter(|(_, parent)| *parent == ancestor)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    found
+        .into_iter()
+        .skip(1)
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// The parent's id, second field behind the command in parentheses.
+fn parent(stat: &str) -> Option<i32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parent_is_found_behind_an_awkward_name() {
+        assert_eq!(parent("7 (a) b) S 42 7 7 0"), Some(42));
+        assert_eq!(parent("7"), None);
+    }
+
+    #[tokio::test]
+    async fn exit_codes_are_those_of_a_shell() {
+        let run = async |script: &str| {
+            let command = ["sh", "-c", script].map(OsString::from);
+            Child::spawn(&command, &[("X", "7".to_owned())])
+                .unwrap()
+                .wait()
+                .await
+                .unwrap()
+        };
+        assert_eq!(run("exit $X").await, 7);
+        assert_eq!(run("kill -TERM $$").await, 143);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_exist_is_127() {
+        let Err(failure) = Child::spawn(&["/no/such/command".into()], &[]) else {
+            panic!()
+        };
+        assert_eq!(failure.code(), 127);
+    }
+
+    #[tokio::test]
+    async fn killing_reaches_what_the_command_started() {
+        // The shell waits for its child, so only a signal to both ends this in time.
+        let command = ["sh", "-c", "sleep 1000; echo never"].map(OsString::from);
+        let mut child = Child::spawn(&command, &[]).unwrap();
+        child.kill();
+        assert_eq!(child.wait().await.unwrap(), 128 + 9);
+    }
+}
