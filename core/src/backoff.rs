@@ -8,14 +8,16 @@ use std::time::Duration;
 ///
 /// The jitter keeps clients that lost the same server from returning in step.
 #[derive(Debug, Clone)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     limit: Duration,
     tries: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new(first: Duration, limit: Duration) -> Self {
+    /// Waits from `first` up to `limit`.
+    #[must_use]
+    pub fn new(first: Duration, limit: Duration) -> Self {
         Self {
             first,
             limit,
@@ -23,11 +25,14 @@ impl Backoff {
         }
     }
 
-    pub(crate) fn reset(&mut self) {
+    /// Starts over with the first wait.
+    pub fn reset(&mut self) {
         self.tries = 0;
     }
 
-    pub(crate) fn next(&mut self) -> Duration {
+    /// The next wait.
+    #[allow(clippy::should_implement_trait)] // It never ends.
+    pub fn next(&mut self) -> Duration {
         let factor = 1u32 << self.tries.min(16);
         self.tries = self.tries.saturating_add(1);
         let span = self.first.saturating_mul(factor).min(self.limit);

@@ -46,6 +46,7 @@ mod span;
 mod txn;
 mod watch;
 
+pub use backoff::Backoff;
 pub use bytes_in::IntoBytes;
 pub use client::{Client, ClientBuilder};
 pub use compare::{Compare, IntegerTarget, ValueTarget};

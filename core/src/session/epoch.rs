@@ -116,6 +116,11 @@ impl Epoch {
         }
     }
 
+    /// Tells the session that a server said this lease does not exist.
+    pub fn report_lease_gone(&self) {
+        self.core.life.end(LostReason::Revoked);
+    }
+
     /// The client the session speaks through.
     #[must_use]
     pub fn client(&self) -> &Client {

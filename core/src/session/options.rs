@@ -121,6 +121,18 @@ impl SessionOptions {
         self
     }
 
+    /// The name shown to others.
+    #[must_use]
+    pub fn app_name(&self) -> &str {
+        &self.app
+    }
+
+    /// The prefix of records and recipe metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &Bytes {
+        &self.metadata_prefix
+    }
+
     /// The TTL to ask for.
     pub(crate) fn whole_ttl(&self) -> Duration {
         let seconds = self.ttl.as_secs() + u64::from(self.ttl.subsec_nanos() > 0);

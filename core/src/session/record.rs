@@ -26,7 +26,9 @@ pub struct SessionRecord {
 }
 
 impl SessionRecord {
-    pub(crate) fn of_this_process(app: &str) -> Self {
+    /// The record of a session that begins now in this process.
+    #[must_use]
+    pub fn here(app: &str) -> Self {
         Self {
             host: host_name(),
             pid: std::process::id(),
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_record_survives_the_round_trip_and_unknown_fields() {
-        let record = SessionRecord::of_this_process("test");
+        let record = SessionRecord::here("test");
         assert_eq!(SessionRecord::parse(&record.to_value()), Some(record));
         let newer = SessionRecord::parse(br#"{"host":"h","zone":"z"}"#).unwrap();
         assert_eq!((newer.host.as_str(), newer.pid), ("h", 0));

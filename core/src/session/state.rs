@@ -31,6 +31,8 @@ pub enum LostReason {
     Forked,
     /// The session was closed here.
     Closed,
+    /// It was given back here.
+    Released,
 }
 
 impl LostReason {
@@ -47,6 +49,7 @@ impl LostReason {
             Self::Restored => "restored",
             Self::Forked => "forked",
             Self::Closed => "closed",
+            Self::Released => "released",
         }
     }
 }
@@ -63,6 +66,7 @@ impl fmt::Display for LostReason {
             Self::Restored => f.write_str("the server's data was replaced by other data"),
             Self::Forked => f.write_str("this process is a fork; connect anew after a fork"),
             Self::Closed => f.write_str("the session was closed"),
+            Self::Released => f.write_str("it was released"),
         }
     }
 }

@@ -55,7 +55,7 @@ async fn keep(core: &Core) -> LostReason {
 
 /// Writes the record; returns its revision, or `None` when the lease is gone.
 async fn write(core: &Core) -> Option<i64> {
-    let value = SessionRecord::of_this_process(&core.options.app).to_value();
+    let value = SessionRecord::here(&core.options.app).to_value();
     let key = core.record_key();
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
     loop {

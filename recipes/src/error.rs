@@ -1,0 +1,167 @@
+//! What can go wrong with a recipe.
+//!
+//! Owns the one error type of this crate and its stable codes. Knows nothing of how the recipes
+//! work.
+
+use std::{fmt, time::Duration};
+
+use handfast_core::{
+    ErrorKind,
+    session::{Lost, LostReason, SessionError},
+};
+
+use crate::{Kind, Member};
+
+/// Why a recipe failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It was not acquired in time; nothing is left in the queue.
+    #[error("{kind} {name}: not acquired within {waited:?}{}", Waiting { holder, position })]
+    Timeout {
+        /// What was waited for.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// The time allowed.
+        waited: Duration,
+        /// Who holds it; `None` if it was not to be learned in time.
+        holder: Option<Box<Member>>,
+        /// The place in the queue when given up: 1 is the holder's.
+        position: Option<usize>,
+    },
+    /// It is not held any more: another client may hold it.
+    #[error("{kind} {name} is lost: {reason}")]
+    Lost {
+        /// What is lost.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The session ended before it was acquired.
+    #[error("{kind} {name}: the session ended while waiting: {reason}; acquire again")]
+    SessionLost {
+        /// What was waited for.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Why the session ended.
+        reason: LostReason,
+    },
+    /// The name is in use for another kind of recipe.
+    #[error(
+        "{name} is used as {found} by another program, and {wanted} was asked for here; \
+             choose another name"
+    )]
+    KindConflict {
+        /// The name.
+        name: String,
+        /// What was asked for.
+        wanted: Kind,
+        /// What others use it for.
+        found: Kind,
+    },
+    /// An argument is out of its bounds.
+    #[error("{argument}: {problem}")]
+    InvalidArgument {
+        /// Which argument.
+        argument: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// [`close`](crate::Handfast::close) was called.
+    #[error("closed; connect again")]
+    Closed,
+    /// A call failed in a way that the recipe cannot mend.
+    #[error(transparent)]
+    Client(#[from] handfast_core::Error),
+}
+
+impl Error {
+    /// A short stable word for programs, the same in every language.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "TIMEOUT",
+            Self::Lost { .. } => "LOCK_LOST",
+            Self::SessionLost { .. } => "SESSION_LOST",
+            Self::KindConflict { .. } => "KIND_CONFLICT",
+            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
+            Self::Closed => "CLOSED",
+            Self::Client(error) => match error.kind() {
+                ErrorKind::Timeout => "TIMEOUT",
+                ErrorKind::EmptyKey
+                | ErrorKind::InvalidEndpoint
+                | ErrorKind::InvalidRequest
+                | ErrorKind::DuplicateKey
+                | ErrorKind::TooManyOps
+                | ErrorKind::TooLarge => "INVALID_ARGUMENT",
+                _ if error.is_retryable() => "UNAVAILABLE",
+                _ => "INTERNAL",
+            },
+        }
+    }
+
+    /// Whether the same call may succeed later without a change.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::SessionLost { .. } => true,
+            Self::Client(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Why the lock, the leadership or the session was lost, if that is what happened.
+    #[must_use]
+    pub fn lost_reason(&self) -> Option<&LostReason> {
+        match self {
+            Self::Lost { reason, .. } | Self::SessionLost { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn invalid(argument: &'static str, problem: impl Into<String>) -> Self {
+        Self::InvalidArgument {
+            argument,
+            problem: problem.into(),
+        }
+    }
+
+    /// A session's failure, as seen by whoever waits for `name`.
+    pub(crate) fn of_session(error: SessionError, kind: Kind, name: &str) -> Self {
+        match error {
+            SessionError::Lost(Lost { reason, .. }) => Self::SessionLost {
+                kind,
+                name: name.to_owned(),
+                reason,
+            },
+            SessionError::Closed => Self::Closed,
+            SessionError::InvalidOption { option, problem } => Self::invalid(option, problem),
+            SessionError::Client(error) => Self::Client(error),
+            other => Self::invalid("session", other.to_string()),
+        }
+    }
+}
+
+struct Waiting<'a> {
+    holder: &'a Option<Box<Member>>,
+    position: &'a Option<usize>,
+}
+
+impl fmt::Display for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(holder) = self.holder {
+            write!(f, "; held by {holder}")?;
+        }
+        if let Some(position) = self.position {
+            write!(
+                f,
+                "; this was number {position} in the queue, the holder being 1"
+            )?;
+        }
+        Ok(())
+    }
+}

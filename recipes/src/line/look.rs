@@ -1,0 +1,200 @@
+//! Looking at a queue from outside: who holds, who waits, and why a key is gone.
+//!
+//! Owns the listing and what is shown of a member. Knows nothing of taking part.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use handfast_core::{
+    Client, Epoch, ErrorKind, KeyValue, Op, SortOrder, SortTarget,
+    session::{LostReason, SessionRecord, lease_hex, record_key},
+};
+
+use super::{
+    Line, lease_of,
+    place::places as places_of,
+    txns::{self, Seen},
+};
+
+const PAGE: i64 = 500;
+/// How many session records one transaction reads.
+const RECORDS: usize = 100;
+const WHY_LIMIT: Duration = Duration::from_secs(1);
+
+/// Somebody in a queue.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The key in the queue.
+    pub key: Bytes,
+    /// The lease of the session.
+    pub lease: i64,
+    /// The create revision of the key: the fencing token once it holds.
+    pub token: i64,
+    /// The place in the queue; 1 holds.
+    pub position: usize,
+    /// The value of the key: of a candidate, what it proposes.
+    pub value: Bytes,
+    /// The key is on no lease: it does not go away by itself.
+    pub immortal: bool,
+    /// Who the session says it is; `None` for other programs, or when it was not read.
+    pub session: Option<SessionRecord>,
+}
+
+impl Member {
+    pub(crate) fn new(line: &Line, pair: &KeyValue, position: usize) -> Self {
+        let own = pair.key.strip_prefix(&*line.prefix).and_then(lease_of);
+        Self {
+            key: pair.key.clone(),
+            lease: own.unwrap_or(pair.lease),
+            token: pair.create_revision,
+            position,
+            value: pair.value.clone(),
+            immortal: pair.lease == 0,
+            session: None,
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.session {
+            Some(SessionRecord { app, host, pid, .. }) => {
+                write!(
+                    f,
+                    "{app} (pid {pid} on {host}, session {})",
+                    lease_hex(self.lease)
+                )
+            }
+            None => write!(f, "session {}", lease_hex(self.lease)),
+        }?;
+        if self.immortal {
+            f.write_str(", whose key is on no lease and must be broken by hand")?;
+        }
+        Ok(())
+    }
+}
+
+/// The own place while waiting.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// The place in the queue; 1 would hold.
+    pub position: usize,
+    /// Who holds, without its session record.
+    pub holder: Option<Member>,
+}
+
+/// All pairs that are places with a create revision below `revision`, oldest first.
+pub(super) async fn pairs_before(
+    client: &Client,
+    line: &Line,
+    revision: i64,
+) -> Result<Seen<Vec<KeyValue>>, handfast_core::Error> {
+    read(client, line, Some(revision - 1)).await
+}
+
+/// Everybody in the queue, oldest first, without session records.
+pub(crate) async fn places(
+    client: &Client,
+    line: &Line,
+    before: Option<i64>,
+) -> Result<Seen<Vec<Member>>, handfast_core::Error> {
+    let seen = read(client, line, before).await?;
+    Ok(Seen {
+        what: places_of(line, &seen.what),
+        at: seen.at,
+    })
+}
+
+async fn read(
+    client: &Client,
+    line: &Line,
+    max_create: Option<i64>,
+) -> Result<Seen<Vec<KeyValue>>, handfast_core::Error> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    let mut from = 0;
+    loop {
+        let mut range = client
+            .range(&line.prefix)
+            .prefix()
+            .sort_by(SortTarget::Create, SortOrder::Ascend)
+            .min_create_revision(from)
+            .max_create_revision(max_create.unwrap_or(0))
+            .limit(PAGE);
+        if at > 0 {
+            range = range.revision(at);
+        }
+        let page = match range.await {
+            // Compacted between two pages: start over.
+            Err(error) if error.kind() == ErrorKind::Compacted => {
+                (found, at, from) = (Vec::new(), 0, 0);
+                continue;
+            }
+            other => other?,
+        };
+        if at == 0 {
+            at = page.header.revision;
+        }
+        let full = page.kvs.len() as i64 == PAGE;
+        let last = page.kvs.last().map_or(0, |pair| pair.create_revision);
+        // Keys of one transaction share a revision, so a page may end within one.
+        let mut fresh = page.kvs;
+        fresh.retain(|pair| {
+            pair.create_revision > from
+                || !found.iter().any(|known: &KeyValue| known.key == pair.key)
+        });
+        let before = found.len();
+        found.extend(fresh);
+        if !full || (last == from && found.len() == before) {
+            break;
+        }
+        from = last;
+    }
+    found.retain(|pair| line.is_place(pair));
+    Ok(Seen { what: found, at })
+}
+
+/// Fills in who the sessions of `members` say they are.
+pub(crate) async fn name_sessions(
+    client: &Client,
+    metadata: &[u8],
+    members: &mut [Member],
+) -> Result<(), handfast_core::Error> {
+    for part in members.chunks_mut(RECORDS) {
+        let reads = part
+            .iter()
+            .map(|member| Op::get(record_key(metadata, member.lease)));
+        let answer = client
+            .txn()
+            .then(reads.collect::<Vec<_>>())
+            .commit()
+            .await?;
+        for (index, member) in part.iter_mut().enumerate() {
+            let record = answer.range(index)?.kvs.first();
+            member.session = record.and_then(|pair| SessionRecord::parse(&pair.value));
+        }
+    }
+    Ok(())
+}
+
+/// Why an own key is gone: somebody's note, the end of the lease, or nobody knows.
+pub(super) async fn why_gone(epoch: &Epoch, line: &Line, key: &[u8]) -> LostReason {
+    let client = epoch.client().with_timeout(WHY_LIMIT);
+    if let Ok(Some(pair)) = client.get(line.note_key(key)).await
+        && let Some(note) = txns::note(&pair.value)
+    {
+        return LostReason::Broken {
+            by: note.by,
+            why: note.why,
+        };
+    }
+    match client.lease_time_to_live(epoch.lease(), false).await {
+        Err(error) if error.kind() == ErrorKind::LeaseNotFound => {
+            epoch.report_lease_gone();
+            epoch.lost().await
+        }
+        _ => LostReason::Deleted,
+    }
+}
