@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
+mod authority;
 mod builder;
 pub mod config;
 mod dispatch;

@@ -5,14 +5,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authority::LenientAuthority;
 use crate::config::{Config, Url};
 use crate::dispatch::Dispatch;
 use crate::limits;
@@ -137,10 +138,10 @@ impl Connections {
                     if let Err(error) = tune(&stream) {
                         tracing::debug!(%error, "a connection stays untuned");
                     }
-                    self.spawn(TokioIo::new(stream), dispatch.clone(), builder.clone());
+                    self.spawn(stream, dispatch.clone(), builder.clone());
                 }),
                 Socket::Unix { socket, .. } => socket.accept().await.map(|(stream, _)| {
-                    self.spawn(TokioIo::new(stream), dispatch.clone(), builder.clone());
+                    self.spawn(stream, dispatch.clone(), builder.clone());
                 }),
             };
             if let Err(error) = accepted {
@@ -153,8 +154,9 @@ impl Connections {
 
     fn spawn<I>(&self, io: I, dispatch: Dispatch, builder: Builder)
     where
-        I: Read + Write + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let io = TokioIo::new(LenientAuthority::new(io));
         let (drain, kill) = (self.drain.clone(), self.kill.clone());
         self.tasks.spawn(async move {
             let connection = builder.serve_connection(io, dispatch);

@@ -121,7 +121,7 @@ async fn what_stands_in_the_way_of_a_start_is_named() {
     let server = start_on(dir.path()).await;
     let taken = Server::builder()
         .ephemeral()
-        .listen(&server.endpoint())
+        .listen(server.endpoint())
         .start()
         .await;
     assert!(matches!(taken, Err(Error::Listen { .. })), "{taken:?}");

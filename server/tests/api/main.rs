@@ -5,6 +5,7 @@
 mod clients;
 mod errors;
 mod etcd;
+mod etcdctl;
 mod kv;
 mod lease;
 mod lifecycle;
