@@ -58,7 +58,7 @@ struct Node {
 
 impl Node {
     fn cmp_range(&self, start: &[u8], end: &End) -> Ordering {
-        (&self.start[..]).cmp(start).then_with(|| self.end.cmp(end))
+        self.start[..].cmp(start).then_with(|| self.end.cmp(end))
     }
 }
 

@@ -123,8 +123,8 @@ impl WatchStream {
     ///
     /// At least one response is appended if there is one. True when there is more to do at once:
     /// poll again as soon as these responses are on their way. After false, wait for the wake.
-    /// The headers have only their revision; cluster, member and term are the caller's to fill,
-    /// except where the revision is 0 too if they shall look like it.
+    /// Of the headers only the revision is set (0 for an end by compaction); the caller fills in
+    /// cluster, member and term.
     pub fn poll(
         &mut self,
         history: &dyn History,

@@ -60,13 +60,15 @@ fn step() -> impl Strategy<Value = Step> {
     let change = (0..KEYS.len(), prop::bool::weighted(0.7));
     let commits = prop::collection::vec(prop::collection::vec(change, 1..4), 1..5);
     let stream = 0..STREAMS;
+    let poll =
+        (stream.clone(), 0usize..2_000).prop_map(|(stream, budget)| Step::Poll(stream, budget));
     prop_oneof![
         10 => commits.prop_map(Step::Commit),
         4 => (stream.clone(), new_watch()).prop_map(|(stream, new)| Step::Create(stream, new)),
         1 => (stream.clone(), 0usize..8).prop_map(|(stream, pick)| Step::Cancel(stream, pick)),
         2 => stream.clone().prop_map(Step::Progress),
         1 => stream.clone().prop_map(Step::Tick),
-        6 => (stream.clone(), 0usize..2_000).prop_map(|(stream, budget)| Step::Poll(stream, budget)),
+        6 => poll,
         2 => stream.clone().prop_map(Step::Drain),
         1 => stream.prop_map(Step::Reopen),
         3 => Just(Step::Flush),
