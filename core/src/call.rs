@@ -76,6 +76,7 @@ where
     let mut doubt = false;
     let mut avoid = None;
     let mut attempts = 0u32;
+    let mut earlier: Option<(Failure, usize)> = None;
     loop {
         attempts = attempts.saturating_add(1);
         let index = pool.pick(avoid);
@@ -104,6 +105,11 @@ where
             _ => Duration::ZERO,
         };
         if !again || Instant::now() + wait >= deadline {
+            let (failure, index) = match earlier {
+                // That there was no time left says less than what failed before.
+                Some(earlier) if failure.is_unconnected_deadline() => earlier,
+                _ => (failure, index),
+            };
             let error = failure
                 .into_error(call.operation, pool.url(index), call.safety != Safety::Read)
                 .with_attempts(attempts)
@@ -119,6 +125,7 @@ where
             error = %failure.message,
             "trying again"
         );
+        earlier = Some((failure, index));
         sleep(wait).await;
     }
 }
@@ -140,10 +147,7 @@ where
     let link = match timeout_at(deadline, pool.link(index)).await {
         Ok(link) => link?,
         Err(_) => {
-            return Err(Failure {
-                fate: Fate::NotSent,
-                ..Failure::deadline(begun.elapsed())
-            });
+            return Err(Failure::unconnected_deadline(begun.elapsed()));
         }
     };
     let attempt_deadline = match call.safety {

@@ -48,6 +48,20 @@ impl Failure {
         }
     }
 
+    /// The deadline passed here while there was no connection yet.
+    pub(crate) fn unconnected_deadline(waited: std::time::Duration) -> Self {
+        Self {
+            kind: ErrorKind::Timeout,
+            fate: Fate::NotSent,
+            code: None,
+            message: format!("no connection within {waited:.1?}"),
+        }
+    }
+
+    pub(crate) fn is_unconnected_deadline(&self) -> bool {
+        self.kind == ErrorKind::Timeout && self.fate == Fate::NotSent
+    }
+
     fn from_transport(status: &Status, source: &(dyn StdError + 'static)) -> Self {
         let mut next = Some(source);
         let mut root = status.message().to_owned();

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use handfast_core::{Client, ErrorKind};
 
-use crate::common::{Etcd, PATIENCE, free_ports};
+use crate::common::{Etcd, PATIENCE, dead_endpoint};
 
 const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_dead_endpoint_is_left_for_a_live_one() {
     let etcd = Etcd::start().await;
-    let [dead] = free_ports();
+    let (_held, dead) = dead_endpoint();
     // The first endpoint is drawn at random: often enough it is the dead one.
     for round in 0..8 {
-        let client = Client::connect([format!("127.0.0.1:{dead}"), etcd.endpoint()])
+        let client = Client::connect([dead.clone(), etcd.endpoint()])
             .await
             .unwrap();
         client.put("k", format!("{round}")).await.unwrap();
@@ -43,11 +43,8 @@ async fn a_read_leaves_a_silent_endpoint_and_later_calls_stay_away() {
 
 #[tokio::test]
 async fn without_any_server_the_error_names_endpoint_and_cause() {
-    let [dead] = free_ports();
-    let client = Client::connect(format!("127.0.0.1:{dead}"))
-        .await
-        .unwrap()
-        .with_timeout(SHORT);
+    let (_held, dead) = dead_endpoint();
+    let client = Client::connect(&dead).await.unwrap().with_timeout(SHORT);
     for error in [
         client.get("k").await.unwrap_err(),
         client.put("k", "v").await.unwrap_err(),
@@ -55,7 +52,7 @@ async fn without_any_server_the_error_names_endpoint_and_cause() {
         assert_eq!(error.kind(), ErrorKind::Connect);
         assert!(!error.in_doubt() && error.is_retryable() && error.attempts() > 1);
         let text = error.to_string();
-        assert!(text.contains(&format!("127.0.0.1:{dead}")), "{text}");
+        assert!(text.contains(&dead), "{text}");
         assert!(
             text.contains("refused") && text.contains("check that"),
             "{text}"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use handfast_core::{Client, WatchEvent, WatchOptions};
 
-use crate::common::{Etcd, PATIENCE, created, free_ports, next, revisions_until};
+use crate::common::{Etcd, PATIENCE, created, dead_endpoint, next, revisions_until};
 
 /// Writes until `stop`, and gives the last revision.
 async fn write_until(client: Client, stop: tokio::sync::oneshot::Receiver<()>) -> i64 {
@@ -64,9 +64,9 @@ async fn nothing_is_lost_or_doubled_when_the_server_is_killed_under_a_watch() {
 #[tokio::test]
 async fn a_watch_made_before_there_is_a_server_comes_alive_with_it() {
     let mut etcd = Etcd::reserve();
-    let [dead] = free_ports();
+    let (_held, dead) = dead_endpoint();
     let client = Client::builder()
-        .endpoints([format!("127.0.0.1:{dead}"), etcd.endpoint()])
+        .endpoints([dead, etcd.endpoint()])
         .timeout(PATIENCE)
         .build()
         .unwrap();
