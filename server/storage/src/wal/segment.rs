@@ -195,6 +195,10 @@ impl Segments {
             let part = zeros.len().min((bytes - offset) as usize);
             file.write_at(&zeros[..part], offset)?;
             offset += part as u64;
+            if offset < bytes {
+                // In small steps: one big sync would hold up the log's own ones.
+                file.sync_data()?;
+            }
         }
         Ok(())
     }
