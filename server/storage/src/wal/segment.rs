@@ -45,6 +45,8 @@ pub(super) struct Segments {
     full_bytes: u64,
     sync: bool,
     spares: Vec<PathBuf>,
+    /// A segment could not be retired: later ones stay too, or a gap would look like a loss.
+    stuck: bool,
 }
 
 impl Segments {
@@ -170,6 +172,15 @@ impl Segments {
 
     /// Takes back a segment whose content is no longer needed; `reusable` when nobody reads it.
     pub(super) fn retire(&mut self, segment: &Segment, reusable: bool) -> io::Result<()> {
+        if self.stuck {
+            return Ok(());
+        }
+        let retired = self.try_retire(segment, reusable);
+        self.stuck = retired.is_err();
+        retired
+    }
+
+    fn try_retire(&mut self, segment: &Segment, reusable: bool) -> io::Result<()> {
         let fits = (self.full_bytes..=2 * self.full_bytes).contains(&segment.bytes);
         if !reusable || !fits || self.spares.len() >= SPARES {
             self.disk.remove(&segment.path)?;

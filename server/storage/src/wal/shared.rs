@@ -174,7 +174,7 @@ impl Shared {
     /// Refuses everything from now on; returns the callbacks of what was still queued.
     pub(super) fn fail(&self, failure: Failure) -> Vec<Done> {
         let mut inner = self.inner.lock();
-        inner.refusing = Some(failure);
+        inner.refusing.get_or_insert(failure);
         let queue = std::mem::take(&mut inner.queue);
         drop(inner);
         queue.into_iter().filter_map(|op| op.split().1).collect()

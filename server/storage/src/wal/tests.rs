@@ -285,6 +285,32 @@ fn a_sync_error_poisons_the_log_for_good() {
 }
 
 #[test]
+fn a_panic_in_a_callback_leaves_nobody_waiting() {
+    let disk = SimDisk::new();
+    let wal = open(&disk).unwrap();
+    wal.append(
+        entries(1, 0..1, 10),
+        Box::new(|_| panic!("expected by the test")),
+    );
+    let mut index = 1;
+    // Accepted while the thread still lives, refused afterwards; answered in any case.
+    while append_answered(&wal, index) {
+        index += 1;
+    }
+    assert!(append(&wal, entries(1, index + 1..index + 2, 10)).is_err());
+}
+
+/// Whether the append succeeded; a callback dropped with its thread counts as an answer.
+fn append_answered(wal: &Wal, index: u64) -> bool {
+    let (sender, receiver) = channel();
+    wal.append(
+        vec![entry(1, index, 10)],
+        Box::new(move |result| sender.send(result.is_ok()).unwrap()),
+    );
+    receiver.recv().unwrap_or(false)
+}
+
+#[test]
 fn a_full_disk_fails_the_append_and_loses_nothing() {
     let disk = SimDisk::new();
     let wal = open(&disk).unwrap();

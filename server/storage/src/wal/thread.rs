@@ -294,3 +294,13 @@ impl Writer {
         }
     }
 }
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Finds something only when a callback panicked: nobody may wait for ever.
+        let failure = Failure::closed();
+        for done in self.shared.fail(failure.clone()) {
+            done(Err(failure.error()));
+        }
+    }
+}
