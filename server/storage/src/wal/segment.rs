@@ -67,6 +67,7 @@ impl Segments {
             full_bytes,
             sync,
             spares: Vec::new(),
+            stuck: false,
         }
     }
 
