@@ -13,7 +13,7 @@ use handfast_mvcc::Store;
 
 use crate::limits;
 
-/// The running thread; ends when dropped, after one last flush.
+/// The running thread; ends when dropped, without a last flush: the log has what is missing.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     control: Arc<Control>,
@@ -54,7 +54,16 @@ impl Flusher {
     }
 
     /// Ends the thread and waits for its last flush. Blocks.
-    pub(crate) fn stop(mut self) {
+    ///
+    /// # Errors
+    /// That of the last flush: the state file lacks changes that the log still has.
+    pub(crate) fn stop(mut self) -> Result<(), handfast_mvcc::Error> {
+        self.end();
+        self.control.store.flush().map(drop)
+    }
+
+    /// Ends the thread without a last flush, for data that nobody will read. Blocks.
+    pub(crate) fn discard(mut self) {
         self.end();
     }
 
@@ -100,7 +109,6 @@ fn drive(control: &Control) {
             }
         };
     }
-    flush(control);
 }
 
 fn flush(control: &Control) {

@@ -164,16 +164,18 @@ impl Running {
         node.streams.stop();
         connections.close().await;
         node.consensus.shutdown().await;
-        let store = Arc::clone(&node.store);
-        let flushed = blocking(move || {
-            let flushed = store.flush();
-            flusher.stop();
-            flushed
+        let ephemeral = dir.is_ephemeral();
+        let flushed = blocking(move || match ephemeral {
+            true => {
+                flusher.discard();
+                Ok(())
+            }
+            false => flusher.stop(),
         })
         .await;
         drop(node);
         blocking(move || drop(dir)).await;
-        flushed.map(|_| ()).map_err(Error::Store)
+        flushed.map_err(Error::Store)
     }
 }
 

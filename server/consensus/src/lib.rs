@@ -236,6 +236,12 @@ impl Consensus {
             .unwrap_or(Err(ReadError::Timeout))
     }
 
+    /// The current term: what [`Consensus::status`] says, at a fraction of its cost.
+    pub fn term(&self) -> u64 {
+        let server = self.inner.raft.server_metrics();
+        server.borrow_watched().vote.leader_id.term
+    }
+
     /// Where raft stands on this member.
     pub fn status(&self) -> RaftStatus {
         let server = self.inner.raft.server_metrics();

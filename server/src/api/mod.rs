@@ -105,7 +105,7 @@ impl Node {
             cluster_id: self.cluster_id,
             member_id: self.member.id,
             revision,
-            raft_term: self.consensus.status().term,
+            raft_term: self.consensus.term(),
         }
     }
 
