@@ -158,3 +158,22 @@ async fn an_expired_lease_takes_its_keys_along() {
     assert_eq!(watching.events(1).await, [(1, "a".into(), 3)]);
     assert_eq!(keep_alive(&clients, vec![7]).await, [(7, 0)]);
 }
+
+#[tokio::test]
+async fn shutdown_ends_keepalive_streams_with_etcds_status() {
+    let (server, clients) = start().await;
+    clients.grant(600, 7).await;
+    // The client's side stays open behind the one request.
+    let requests = futures::stream::iter([LeaseKeepAliveRequest { id: 7 }]);
+    let requests = requests.chain(futures::stream::pending());
+    let call = soon(clients.lease.clone().lease_keep_alive(requests))
+        .await
+        .unwrap();
+    let mut replies = call.into_inner();
+    assert_eq!(soon(replies.message()).await.unwrap().unwrap().ttl, 600);
+    let (stopped, ended) = tokio::join!(server.shutdown(), soon(replies.message()));
+    stopped.unwrap();
+    let status = ended.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert_eq!(status.message(), "etcdserver: server stopped");
+}

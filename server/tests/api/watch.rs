@@ -287,3 +287,19 @@ async fn shutdown_ends_streams_with_etcds_status() {
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "etcdserver: server stopped");
 }
+
+#[tokio::test]
+async fn a_request_over_the_transport_limit_ends_the_stream_in_etcds_words() {
+    let (_server, clients) = start().await;
+    let mut watching = clients.open_watch();
+    watching.create(watch("a")).await;
+    watching.send(RequestUnion::CreateRequest(watch(&"k".repeat(2_100_000))));
+    let status = watching.result().await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(
+        status
+            .message()
+            .starts_with("grpc: received message larger than max"),
+        "{status}"
+    );
+}
