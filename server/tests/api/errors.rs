@@ -66,7 +66,7 @@ fn large(bytes: usize) -> PutRequest {
     }
 }
 
-fn kv_cases() -> Vec<Case> {
+fn key_cases() -> Vec<Case> {
     vec![
         case!(
             "range without key",
@@ -131,6 +131,11 @@ fn kv_cases() -> Vec<Case> {
                 })
             }
         ),
+    ]
+}
+
+fn size_and_lease_cases() -> Vec<Case> {
+    vec![
         case!(
             "put on no lease",
             NotFound,
@@ -158,6 +163,11 @@ fn kv_cases() -> Vec<Case> {
             "etcdserver: request is too large",
             |c| { c.kv.put(large(1_573_264)) }
         ),
+    ]
+}
+
+fn revision_cases() -> Vec<Case> {
+    vec![
         case!(
             "compacted",
             OutOfRange,
@@ -197,7 +207,7 @@ fn kv_cases() -> Vec<Case> {
     ]
 }
 
-fn txn_cases() -> Vec<Case> {
+fn txn_shape_cases() -> Vec<Case> {
     vec![
         case!(
             "too many operations",
@@ -229,6 +239,11 @@ fn txn_cases() -> Vec<Case> {
             "etcdserver: key not found",
             |c| { c.kv.txn(txn(vec![RequestOp::default()])) }
         ),
+    ]
+}
+
+fn txn_state_cases() -> Vec<Case> {
+    vec![
         case!(
             "a compare without key",
             InvalidArgument,
@@ -328,10 +343,15 @@ async fn prepare(clients: &Clients) {
 
 async fn check(clients: &Clients, only_old: bool) {
     prepare(clients).await;
-    let cases = kv_cases()
-        .into_iter()
-        .chain(txn_cases())
-        .chain(lease_cases());
+    let groups = [
+        key_cases(),
+        size_and_lease_cases(),
+        revision_cases(),
+        txn_shape_cases(),
+        txn_state_cases(),
+        lease_cases(),
+    ];
+    let cases = groups.into_iter().flatten();
     for case in cases.filter(|case| case.in_etcd_34 || !only_old) {
         let asked = crate::clients::soon((case.ask)(clients.clone())).await;
         let status = asked.expect_err(case.name);
