@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use handfast::{Handfast, HandfastBuilder};
 use handfast_core::Client;
 
 use crate::exit::Failure;
@@ -43,6 +44,22 @@ impl Connection {
             builder = builder.timeout(timeout);
         }
         builder
+            .build()
+            .map_err(|error| Failure::Usage(error.to_string()))
+    }
+
+    /// The recipes on the chosen servers, with more settings; connects when first used.
+    pub(crate) fn handfast(
+        &self,
+        settings: impl FnOnce(HandfastBuilder) -> HandfastBuilder,
+    ) -> Result<Handfast, Failure> {
+        let mut builder = Handfast::builder().endpoints(self.endpoints());
+        if let Some(timeout) = self.timeout()? {
+            builder = builder
+                .request_timeout(timeout)
+                .session(|session| session.connect_timeout(Some(timeout)));
+        }
+        settings(builder)
             .build()
             .map_err(|error| Failure::Usage(error.to_string()))
     }

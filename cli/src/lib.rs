@@ -8,15 +8,18 @@
 
 mod bench;
 mod connect;
+mod elect;
 mod exit;
 mod keys;
 mod kv;
 mod lease;
+mod lock;
 mod members;
 mod output;
 mod serve;
 mod status;
 mod supervise;
+mod tenure;
 mod txn;
 mod watch;
 
@@ -71,6 +74,14 @@ enum Command {
     Compact(kv::compact::CompactArgs),
     /// Grant, renew and revoke leases
     Lease(lease::LeaseArgs),
+    /// Hold a lock, alone or while a command runs
+    Lock(lock::LockArgs),
+    /// Show who holds and who waits for locks
+    Locks(lock::list::LocksArgs),
+    /// Stand for election, alone or running a command while leading
+    Elect(elect::ElectArgs),
+    /// Show who leads
+    Leader(elect::leader::LeaderArgs),
     /// Show how each server is doing
     Status,
     /// Show the members of the cluster
@@ -166,6 +177,10 @@ async fn client_command(
         Command::Txn(args) => txn::run(args, connection, output).await,
         Command::Compact(args) => kv::compact::run(args, connection, output).await,
         Command::Lease(args) => lease::run(args, connection, output).await,
+        Command::Lock(args) => lock::run(args, connection, output).await,
+        Command::Locks(args) => lock::list::run(args, connection, output).await,
+        Command::Elect(args) => elect::run(args, connection, output).await,
+        Command::Leader(args) => elect::leader::run(args, connection, output).await,
         Command::Status => status::run(connection, output).await,
         Command::Members => members::run(connection, output).await,
         Command::Bench(args) => bench::run(args, connection),

@@ -4,6 +4,7 @@
 //! stop in order, KILL before anybody else can be the holder. It must not know what is held.
 
 mod child;
+mod guard;
 pub(crate) mod signals;
 
 use std::ffi::OsString;
@@ -38,7 +39,7 @@ pub(crate) struct Job<'a> {
     /// Program and arguments.
     pub(crate) command: &'a [OsString],
     /// Variables on top of our own.
-    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) env: Vec<(&'static str, OsString)>,
     /// How long before the end the command is told to stop.
     pub(crate) grace: Duration,
     /// After this long it is stopped in any case.
@@ -85,7 +86,6 @@ pub(crate) async fn run(
                 return Ok(Ended::Exited(code));
             }
             reason = hold.lost() => {
-                eprintln!("handfast: {} is lost: {reason}; killing the command", job.what);
                 child.kill();
                 child.wait().await?;
                 return Ok(Ended::Stopped(reason));

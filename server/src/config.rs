@@ -48,26 +48,16 @@ pub struct Config {
     pub listen_client_urls: Vec<Url>,
     /// What clients are told to connect to (the member list shows it).
     pub advertise_client_urls: Vec<Url>,
-    /// Addresses for other members.
-    pub listen_peer_urls: Vec<Url>,
     /// What other members are told to connect to.
     pub initial_advertise_peer_urls: Vec<Url>,
     /// Extra addresses that serve only metrics and health.
     pub listen_metrics_urls: Vec<Url>,
     /// Members at first start, `(name, peer URL)`; empty means just this one.
     pub initial_cluster: Vec<(String, Url)>,
-    /// Whether the first start founds a cluster or joins one.
-    pub initial_cluster_state: ClusterState,
-    /// Mixed into the cluster id, so that two clusters with equal addresses stay apart.
-    pub initial_cluster_token: String,
     /// How often the leader reports to followers.
     pub heartbeat_interval: Duration,
     /// How long a follower waits for the leader before it stands for election.
     pub election_timeout: Duration,
-    /// Ask for votes before raising the term, so that a rejoining member disturbs nobody.
-    pub pre_vote: bool,
-    /// Applied entries between two snapshots.
-    pub snapshot_count: u64,
     /// Entries kept behind the snapshot for followers that are a little behind.
     pub snapshot_catchup_entries: u64,
     /// Largest request, in bytes.
@@ -80,22 +70,10 @@ pub struct Config {
     pub quota_backend_bytes: Option<u64>,
     /// Time without events after which a watch that asked for progress gets a notice.
     pub watch_progress_notify_interval: Duration,
-    /// A request that takes longer to apply is logged.
-    pub warning_apply_duration: Duration,
-    /// A unary request that takes longer in all is logged.
-    pub warning_unary_request_duration: Duration,
-    /// Shortest time allowed between two pings of a client.
-    pub grpc_keepalive_min_time: Duration,
     /// Idle time after which the server pings a client; zero is never.
     pub grpc_keepalive_interval: Duration,
     /// Time a client has to answer a ping.
     pub grpc_keepalive_timeout: Duration,
-    /// Serve the JSON gateway under `/v3/`.
-    pub enable_grpc_gateway: bool,
-    /// What history is thrown away without being asked.
-    pub auto_compaction: AutoCompaction,
-    /// Revisions removed per step of a compaction.
-    pub compaction_batch_limit: usize,
     /// Pause between two steps of a compaction.
     pub compaction_sleep_interval: Duration,
     /// Least severe log lines to print.
@@ -104,30 +82,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where log lines go.
     pub log_output: LogOutput,
-    /// Serve latency histograms too.
-    pub extensive_metrics: bool,
     /// Flush the log to the disk before a write is acknowledged; off only in tests.
     pub sync: bool,
-}
-
-/// Whether the first start founds a cluster or joins one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClusterState {
-    /// Found a new cluster.
-    New,
-    /// Join a running one.
-    Existing,
-}
-
-/// Automatic compaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AutoCompaction {
-    /// Only when a client asks.
-    Off,
-    /// Keep the history of this long.
-    Periodic(Duration),
-    /// Keep this many revisions.
-    Revision(u64),
 }
 
 /// Least severe log lines to print.
@@ -238,35 +194,23 @@ impl Default for Config {
             ephemeral: false,
             listen_client_urls: vec![Url::tcp("127.0.0.1", 2379)],
             advertise_client_urls: vec![Url::tcp("127.0.0.1", 2379)],
-            listen_peer_urls: vec![Url::tcp("localhost", 2380)],
             initial_advertise_peer_urls: vec![Url::tcp("localhost", 2380)],
             listen_metrics_urls: Vec::new(),
             initial_cluster: Vec::new(),
-            initial_cluster_state: ClusterState::New,
-            initial_cluster_token: "etcd-cluster".to_owned(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
-            pre_vote: true,
-            snapshot_count: 10_000,
             snapshot_catchup_entries: 5_000,
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
             max_concurrent_streams: u32::MAX,
             quota_backend_bytes: Some(QUOTA_DEFAULT_BYTES),
             watch_progress_notify_interval: Duration::from_secs(600),
-            warning_apply_duration: Duration::from_millis(100),
-            warning_unary_request_duration: Duration::from_millis(300),
-            grpc_keepalive_min_time: Duration::from_secs(5),
             grpc_keepalive_interval: Duration::from_secs(2 * 3600),
             grpc_keepalive_timeout: Duration::from_secs(20),
-            enable_grpc_gateway: true,
-            auto_compaction: AutoCompaction::Off,
-            compaction_batch_limit: 1000,
             compaction_sleep_interval: Duration::from_millis(10),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             log_output: LogOutput::Stderr,
-            extensive_metrics: false,
             sync: true,
         }
     }
@@ -330,7 +274,6 @@ impl Config {
         }
         let listening = [
             ("--listen-client-urls", &self.listen_client_urls),
-            ("--listen-peer-urls", &self.listen_peer_urls),
             ("--listen-metrics-urls", &self.listen_metrics_urls),
         ];
         for (flag, urls) in listening {
@@ -382,11 +325,6 @@ impl Config {
             (
                 "--max-concurrent-streams",
                 u64::from(self.max_concurrent_streams),
-            ),
-            ("--snapshot-count", self.snapshot_count),
-            (
-                "--compaction-batch-limit",
-                self.compaction_batch_limit as u64,
             ),
         ];
         for (flag, value) in positive {

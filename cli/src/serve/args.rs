@@ -26,8 +26,20 @@ pub(crate) fn command() -> Command {
             "Run a server. Without flags: on 127.0.0.1:2379, with its data in ./handfast.data.",
         )
         .after_help(AFTER_HELP)
-        .arg(file);
+        .arg(file)
+        .args(["endpoints", "timeout", "json"].map(not_here));
     settings().fold(command, |command, setting| command.arg(argument(setting)))
+}
+
+/// The options of client commands are global, but mean nothing to a server.
+fn not_here(name: &'static str) -> Arg {
+    let refuse = |_: &str| Err::<String, _>("only client commands take this");
+    Arg::new(name)
+        .long(name)
+        .hide(true)
+        .num_args(0..=1)
+        .default_missing_value("")
+        .value_parser(refuse)
 }
 
 fn argument(setting: &'static Setting) -> Arg {

@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Command;
 
+use super::guard::Guard;
 use crate::exit::{self, Failure};
 
 /// A running command.
@@ -20,12 +21,13 @@ pub(super) struct Child {
     /// At a terminal it stays in our process group, because only the foreground group may read
     /// from the terminal; elsewhere it leads its own, so that all it starts can be signalled.
     own_group: bool,
+    guard: Option<Guard>,
 }
 
 impl Child {
     pub(super) fn spawn(
         command: &[OsString],
-        env: &[(&'static str, String)],
+        env: &[(&'static str, OsString)],
     ) -> Result<Child, Failure> {
         let (program, arguments) = command
             .split_first()
@@ -46,10 +48,12 @@ impl Child {
         let pid = process
             .id()
             .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let guard = pid.and_then(|pid| Guard::post(pid, own_group));
         Ok(Child {
             process,
             pid,
             own_group,
+            guard,
         })
     }
 
@@ -58,6 +62,9 @@ impl Child {
         let status = self.process.wait().await;
         let status = status
             .map_err(|error| Failure::Other(format!("cannot wait for the command: {error}")))?;
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss().await;
+        }
         if !self.own_group {
             self.pid = None;
         }
@@ -157,7 +164,7 @@ mod tests {
     async fn exit_codes_are_those_of_a_shell() {
         let run = async |script: &str| {
             let command = ["sh", "-c", script].map(OsString::from);
-            Child::spawn(&command, &[("X", "7".to_owned())])
+            Child::spawn(&command, &[("X", "7".into())])
                 .unwrap()
                 .wait()
                 .await

@@ -12,12 +12,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The binary under test.
-pub const HANDFAST: &str = env!("CARGO_BIN_EXE_handfast");
+pub(crate) const HANDFAST: &str = env!("CARGO_BIN_EXE_handfast");
 /// Longest wait for anything that must happen; only a failing test waits for so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command line without variables that could lead it elsewhere.
-pub fn handfast(args: &[&str]) -> Command {
+pub(crate) fn handfast(args: &[&str]) -> Command {
     let mut command = Command::new(HANDFAST);
     for (name, _) in std::env::vars().filter(|(name, _)| {
         ["HANDFAST_", "ETCD_", "ETCDCTL_"]
@@ -32,10 +32,10 @@ pub fn handfast(args: &[&str]) -> Command {
 
 /// What a finished command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Said {
@@ -49,12 +49,12 @@ impl From<Output> for Said {
 }
 
 /// Runs a command line to its end.
-pub fn run(args: &[&str]) -> Said {
+pub(crate) fn run(args: &[&str]) -> Said {
     handfast(args).output().unwrap().into()
 }
 
 /// A port nobody uses at the moment.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -63,14 +63,14 @@ pub fn free_port() -> u16 {
 }
 
 /// A process that is killed when the test is over.
-pub struct Process {
-    pub child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     lines: Option<mpsc::Receiver<String>>,
 }
 
 impl Process {
     /// Starts it and collects the lines of both its outputs.
-    pub fn start(mut command: Command) -> Process {
+    pub(crate) fn start(mut command: Command) -> Process {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -98,7 +98,7 @@ impl Process {
     }
 
     /// Waits for a line with this text; returns all lines up to it.
-    pub fn wait_for(&self, text: &str) -> Vec<String> {
+    pub(crate) fn wait_for(&self, text: &str) -> Vec<String> {
         let lines = self.lines.as_ref().unwrap();
         let mut seen = Vec::new();
         let deadline = Instant::now() + PATIENCE;
@@ -116,11 +116,11 @@ impl Process {
     }
 
     /// The lines that are left once both outputs are closed.
-    pub fn rest(&mut self) -> Vec<String> {
+    pub(crate) fn rest(&mut self) -> Vec<String> {
         self.lines.take().unwrap().iter().collect()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill")
             .args([&format!("-{signal}"), &pid])
@@ -130,7 +130,7 @@ impl Process {
     }
 
     /// Waits for the end; the exit code, if it was not ended by a signal.
-    pub fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -150,15 +150,15 @@ impl Drop for Process {
 }
 
 /// A server with its own data, ended with the test.
-pub struct Server {
-    pub endpoint: String,
-    pub process: Process,
+pub(crate) struct Server {
+    pub(crate) endpoint: String,
+    pub(crate) process: Process,
     _data: tempfile::TempDir,
 }
 
 impl Server {
     /// A handfast server.
-    pub fn handfast() -> Server {
+    pub(crate) fn handfast() -> Server {
         let data = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let dir = data.path().join("data");
@@ -172,7 +172,7 @@ impl Server {
     }
 
     /// An etcd of this machine, if there is one.
-    pub fn etcd() -> Option<Server> {
+    pub(crate) fn etcd() -> Option<Server> {
         let found = Command::new("etcd").arg("--version").output().is_ok();
         if !found {
             eprintln!("skipped: no etcd on this machine");
@@ -209,33 +209,33 @@ impl Server {
     }
 
     /// Every kind of server the command has to work against.
-    pub fn all() -> Vec<Server> {
+    pub(crate) fn all() -> Vec<Server> {
         std::iter::once(Server::handfast())
             .chain(Server::etcd())
             .collect()
     }
 
     /// A client command against this server.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = handfast(&["--endpoints", &self.endpoint]);
         command.args(args);
         command
     }
 
     /// Runs a client command against this server to its end.
-    pub fn run(&self, args: &[&str]) -> Said {
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
         self.command(args).output().unwrap().into()
     }
 
     /// Runs a client command that must work; what it printed.
-    pub fn say(&self, args: &[&str]) -> String {
+    pub(crate) fn say(&self, args: &[&str]) -> String {
         let said = self.run(args);
         assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
         said.out
     }
 
     /// Runs a client command that must work; what it printed as JSON, document by document.
-    pub fn json(&self, args: &[&str]) -> Vec<serde_json::Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> Vec<serde_json::Value> {
         let text = self.say(&[&["--json"], args].concat());
         text.lines()
             .map(|line| serde_json::from_str(line).expect(line))
@@ -244,13 +244,13 @@ impl Server {
 }
 
 /// `handfast serve` at an address.
-pub fn serve(address: &str, data_dir: &Path) -> Command {
+pub(crate) fn serve(address: &str, data_dir: &Path) -> Command {
     let mut command = handfast(&["serve", "--listen", address, "--data-dir"]);
     command.arg(data_dir);
     command
 }
 
 /// Whether anybody listens there.
-pub fn is_listening(address: &str) -> bool {
+pub(crate) fn is_listening(address: &str) -> bool {
     TcpStream::connect(address).is_ok()
 }

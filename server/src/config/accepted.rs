@@ -7,6 +7,10 @@ use super::settings::{Effect, Group, Kind, Setting};
 
 const NO_TLS: &str = "TLS is not offered yet; put a TLS proxy or a private network in front";
 const NO_DISCOVERY: &str = "discovery is not offered yet; name the members with --initial-cluster";
+const ONE_MEMBER: &str = "this version runs one member only";
+const NO_AUTO_COMPACTION: &str =
+    "history is not discarded by itself yet; run `handfast compact REVISION` now and then";
+const NOT_LOGGED: &str = "slow requests are not logged yet";
 const NO_LOGIN: &str = "logins are not offered yet; limit who can reach the port instead";
 const OWN_STORAGE: &str = "the storage engine is another one and tunes itself";
 const NOT_MEASURED: &str = "nothing here needs it";
@@ -29,7 +33,7 @@ const fn refused(
     default: &'static str,
     reason: &'static str,
 ) -> Setting {
-    let group = Group::Security;
+    let group = Group::Refused;
     Setting {
         name,
         kind,
@@ -74,6 +78,31 @@ pub(super) const ACCEPTED: &[Setting] = &[
         "false",
         "there is no member to cut off: this version runs one member only",
     ),
+    refused("initial-cluster-state", Kind::Text, "new", ONE_MEMBER),
+    ignored(
+        "initial-cluster-token",
+        Kind::Text,
+        "cluster ids are random",
+    ),
+    ignored("listen-peer-urls", Kind::Urls, ONE_MEMBER),
+    ignored("pre-vote", Kind::Switch, "it is always on"),
+    ignored("snapshot-count", Kind::Number, OWN_STORAGE),
+    ignored("compaction-batch-limit", Kind::Number, OWN_STORAGE),
+    ignored("auto-compaction-mode", Kind::Text, NO_AUTO_COMPACTION),
+    ignored("auto-compaction-retention", Kind::Text, NO_AUTO_COMPACTION),
+    ignored(
+        "grpc-keepalive-min-time",
+        Kind::Duration,
+        "clients may ping as often as they like",
+    ),
+    ignored("warning-apply-duration", Kind::Duration, NOT_LOGGED),
+    ignored("warning-unary-request-duration", Kind::Duration, NOT_LOGGED),
+    ignored("metrics", Kind::Text, "metrics are not offered yet"),
+    ignored(
+        "enable-grpc-gateway",
+        Kind::Switch,
+        "the JSON gateway is not offered yet",
+    ),
     ignored(
         "strict-reconfig-check",
         Kind::Switch,
@@ -95,11 +124,7 @@ pub(super) const ACCEPTED: &[Setting] = &[
         OWN_STORAGE,
     ),
     ignored("memory-mlock", Kind::Switch, OWN_STORAGE),
-    ignored(
-        "max-learners",
-        Kind::Number,
-        "this version runs one member only",
-    ),
+    ignored("max-learners", Kind::Number, ONE_MEMBER),
     ignored("feature-gates", Kind::Text, "there are no feature gates"),
     ignored(
         "corrupt-check-time",

@@ -10,7 +10,6 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use super::settings::{require, setting};
-use super::table::by_revision;
 use super::{Config, ConfigError, Url};
 
 const PREFIXES: [&str; 2] = ["HANDFAST_", "ETCD_"];
@@ -301,19 +300,6 @@ fn derive(
             ));
         }
         config.advertise_client_urls = config.listen_client_urls.iter().map(reachable).collect();
-    }
-    let by_revisions = given
-        .get("auto-compaction-mode")
-        .is_some_and(|g| g.value == "revision");
-    if let Some(retention) = given
-        .get("auto-compaction-retention")
-        .filter(|_| by_revisions)
-    {
-        config.auto_compaction =
-            by_revision(&retention.value).map_err(|problem| ConfigError::Invalid {
-                origin: retention.origin.clone(),
-                problem,
-            })?;
     }
     if preset == Preset::Etcd && !given.contains_key("data-dir") {
         config.data_dir = PathBuf::from(format!("{}.etcd", config.name));

@@ -18,7 +18,7 @@ pub enum Group {
     Limits,
     History,
     Logging,
-    Security,
+    Refused,
     Accepted,
 }
 
@@ -32,7 +32,7 @@ impl Group {
             Group::Limits => "Limits",
             Group::History => "History and storage",
             Group::Logging => "Logging and metrics",
-            Group::Security => "Security (not offered yet: only the values that ask for nothing)",
+            Group::Refused => "Not offered yet: only values that ask for nothing",
             Group::Accepted => "Accepted for etcd's sake, without effect",
         }
     }

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 
 use super::settings::{Effect, Group, Kind, Setting};
 use super::values::{Problem, boolean, choice, duration, members, milliseconds, number, urls};
-use super::{
-    AutoCompaction, ClusterState, Config, LogFormat, LogLevel, LogOutput, QUOTA_DEFAULT_BYTES, Url,
-};
+use super::{Config, LogFormat, LogLevel, LogOutput, QUOTA_DEFAULT_BYTES, Url};
 
 type Set = fn(&mut Config, &str) -> Result<(), Problem>;
 
@@ -92,14 +90,6 @@ pub(super) const ACTIVE: &[Setting] = &[
     ),
     active(
         Group::Member,
-        "listen-peer-urls",
-        Kind::Urls,
-        "http://localhost:2380",
-        "Addresses for other members",
-        set!(listen_peer_urls, urls),
-    ),
-    active(
-        Group::Member,
         "initial-advertise-peer-urls",
         Kind::Urls,
         "http://localhost:2380",
@@ -113,22 +103,6 @@ pub(super) const ACTIVE: &[Setting] = &[
         "this member",
         "Members at the first start: n1=URL,n2=URL",
         set!(initial_cluster, members),
-    ),
-    active(
-        Group::Member,
-        "initial-cluster-state",
-        Kind::Text,
-        "new",
-        "new or existing",
-        set!(initial_cluster_state, cluster_state),
-    ),
-    active(
-        Group::Member,
-        "initial-cluster-token",
-        Kind::Text,
-        "etcd-cluster",
-        "Mixed into the cluster id",
-        set!(initial_cluster_token, text),
     ),
     active(
         Group::Timing,
@@ -148,27 +122,11 @@ pub(super) const ACTIVE: &[Setting] = &[
     ),
     active(
         Group::Timing,
-        "pre-vote",
-        Kind::Switch,
-        "true",
-        "Ask for votes before raising the term",
-        set!(pre_vote, boolean),
-    ),
-    active(
-        Group::Timing,
         "watch-progress-notify-interval",
         Kind::Duration,
         "10m",
         "Quiet time after which a watch hears where it stands",
         set!(watch_progress_notify_interval, duration),
-    ),
-    active(
-        Group::Timing,
-        "grpc-keepalive-min-time",
-        Kind::Duration,
-        "5s",
-        "Shortest time between two pings of a client",
-        set!(grpc_keepalive_min_time, duration),
     ),
     active(
         Group::Timing,
@@ -215,33 +173,8 @@ pub(super) const ACTIVE: &[Setting] = &[
         "quota-backend-bytes",
         Kind::Number,
         "0",
-        "Most bytes of data; 0 is 2 GiB, negative is no limit",
+        "Most bytes of data, as status reports it; 0 is 2 GiB, negative none",
         set!(quota_backend_bytes, quota),
-    ),
-    active(
-        Group::History,
-        "auto-compaction-mode",
-        Kind::Text,
-        "periodic",
-        "periodic (keep a time) or revision (keep a number)",
-        // Meaning depends on the retention; `layers` puts the two together.
-        |_, v| choice(v, &[("periodic", ()), ("revision", ())]),
-    ),
-    active(
-        Group::History,
-        "auto-compaction-retention",
-        Kind::Text,
-        "0",
-        "History to keep: hours or 30m, or revisions; 0 keeps all",
-        set!(auto_compaction, periodic),
-    ),
-    active(
-        Group::History,
-        "compaction-batch-limit",
-        Kind::Number,
-        "1000",
-        "Revisions removed per step of a compaction",
-        set!(compaction_batch_limit, number),
     ),
     active(
         Group::History,
@@ -250,14 +183,6 @@ pub(super) const ACTIVE: &[Setting] = &[
         "10ms",
         "Pause between two steps of a compaction",
         set!(compaction_sleep_interval, duration),
-    ),
-    active(
-        Group::History,
-        "snapshot-count",
-        Kind::Number,
-        "10000",
-        "Log entries between two snapshots",
-        set!(snapshot_count, number),
     ),
     active(
         Group::History,
@@ -309,43 +234,11 @@ pub(super) const ACTIVE: &[Setting] = &[
     ),
     active(
         Group::Logging,
-        "warning-apply-duration",
-        Kind::Duration,
-        "100ms",
-        "Log a request that applies slower",
-        set!(warning_apply_duration, duration),
-    ),
-    active(
-        Group::Logging,
-        "warning-unary-request-duration",
-        Kind::Duration,
-        "300ms",
-        "Log a request that is slower in all",
-        set!(warning_unary_request_duration, duration),
-    ),
-    active(
-        Group::Logging,
-        "metrics",
-        Kind::Text,
-        "basic",
-        "basic or extensive (adds latency histograms)",
-        set!(extensive_metrics, extensive),
-    ),
-    active(
-        Group::Logging,
         "listen-metrics-urls",
         Kind::Urls,
         "",
-        "Extra addresses for metrics and health only",
+        "Extra addresses for health checks only",
         set!(listen_metrics_urls, urls),
-    ),
-    active(
-        Group::Logging,
-        "enable-grpc-gateway",
-        Kind::Switch,
-        "true",
-        "Serve JSON under /v3/",
-        set!(enable_grpc_gateway, boolean),
     ),
 ];
 
@@ -380,20 +273,6 @@ fn quota(text: &str) -> Result<Option<u64>, Problem> {
     }))
 }
 
-fn cluster_state(text: &str) -> Result<ClusterState, Problem> {
-    choice(
-        text,
-        &[
-            ("new", ClusterState::New),
-            ("existing", ClusterState::Existing),
-        ],
-    )
-}
-
-fn extensive(text: &str) -> Result<bool, Problem> {
-    choice(text, &[("basic", false), ("extensive", true)])
-}
-
 fn log_format(text: &str) -> Result<LogFormat, Problem> {
     let formats = [
         ("text", LogFormat::Text),
@@ -424,30 +303,4 @@ fn log_level(text: &str) -> Result<LogLevel, Problem> {
         ("fatal", LogLevel::Error),
     ];
     choice(text, &levels)
-}
-
-/// A time to keep: a bare number is hours.
-pub(super) fn periodic(text: &str) -> Result<AutoCompaction, Problem> {
-    let keep = match text.parse::<u64>() {
-        Ok(hours) => hours
-            .checked_mul(3600)
-            .map(std::time::Duration::from_secs)
-            .ok_or_else(|| format!("`{text}` hours do not fit"))?,
-        Err(_) => duration(text)?,
-    };
-    Ok(if keep.is_zero() {
-        AutoCompaction::Off
-    } else {
-        AutoCompaction::Periodic(keep)
-    })
-}
-
-/// A number of revisions to keep.
-pub(super) fn by_revision(text: &str) -> Result<AutoCompaction, Problem> {
-    let keep: u64 = number(text)?;
-    Ok(if keep == 0 {
-        AutoCompaction::Off
-    } else {
-        AutoCompaction::Revision(keep)
-    })
 }

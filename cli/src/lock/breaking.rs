@@ -1,0 +1,57 @@
+//! `handfast lock break`: take a lock away.
+//!
+//! Owns its options and output.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::connect::Connection;
+use crate::exit::{self, Failure};
+use crate::keys::bytes;
+use crate::output::{Output, printable};
+use crate::tenure::failure;
+
+const HINT: &str = "(to hold a lock that is called `break`, write: handfast lock --name break)";
+
+/// Options of `lock break`.
+#[derive(Args, Debug, Clone)]
+#[command(override_usage = "handfast lock break NAME --why TEXT")]
+pub(super) struct BreakArgs {
+    /// The lock's name
+    name: Option<OsString>,
+    /// What the holder is told
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// Not for this: shows that a lock called `break` was meant
+    #[arg(last = true, hide = true)]
+    command: Vec<OsString>,
+}
+
+pub(super) async fn run(
+    args: BreakArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<i32, Failure> {
+    let name = args.name.filter(|_| args.command.is_empty()).map(bytes);
+    let name = name.ok_or_else(|| Failure::Usage(format!("which lock to break? {HINT}")))?;
+    let why = args.why.ok_or_else(|| {
+        Failure::Usage(format!("the holder will ask why: add --why \"...\" {HINT}"))
+    })?;
+    let handfast = connection.handfast(|builder| builder)?;
+    let shown = printable(&name);
+    let Some(holder) = handfast
+        .lock(name)
+        .break_holder(&why)
+        .await
+        .map_err(failure)?
+    else {
+        return Err(Failure::Other(format!("nobody holds lock {shown}")));
+    };
+    match output.is_json() {
+        true => output.json(&json!({ "broken": shown, "token": holder.token }))?,
+        false => output.line(format!("lock {shown} was taken away from {holder}"))?,
+    }
+    Ok(exit::OK)
+}

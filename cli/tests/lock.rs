@@ -1,0 +1,316 @@
+//! `handfast lock`, `locks`, `elect` and `leader` as processes, against handfast and etcd.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::{Process, Server};
+
+/// A script that says when it starts and when it was told to stop, and would go on for very long.
+const STUBBORN: &str = "trap 'echo told to stop' TERM; echo started $HANDFAST_TOKEN; \
+                        while :; do sleep 0.05; done";
+
+/// The lease of a lock's only holder.
+fn holders_lease(server: &Server, name: &str) -> String {
+    server.json(&["locks", name])[0][0]["queue"][0]["lease"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// Whether the line of `locks` for this name shows nobody.
+fn is_free(server: &Server, name: &str) -> bool {
+    server.json(&["locks", name])[0][0]["queue"]
+        .as_array()
+        .unwrap()
+        .is_empty()
+}
+
+fn is_running(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie has ended.
+    stat.rsplit_once(')')
+        .is_some_and(|(_, fields)| !fields.trim_start().starts_with('Z'))
+}
+
+#[test]
+fn exit_code_and_variables_reach_through() {
+    for server in Server::all() {
+        let script = "echo $HANDFAST_LOCK $HANDFAST_PREVIOUS_DIED; \
+                      test $HANDFAST_TOKEN = $ETCD_LOCK_REV && echo $ETCD_LOCK_KEY; exit 7";
+        let said = server.run(&["lock", "jobs/x", "--", "sh", "-c", script]);
+        assert_eq!(said.code, Some(7), "{said:?}");
+        let lines: Vec<&str> = said.out.lines().collect();
+        assert_eq!(lines[0], "jobs/x 0");
+        assert!(lines[1].starts_with("jobs/x/"), "{said:?}");
+        assert!(is_free(&server, "jobs/x"));
+        let said = server.run(&["lock", "jobs/x", "--", "sh", "-c", "kill -TERM $$"]);
+        assert_eq!(said.code, Some(128 + 15), "{said:?}");
+        assert_eq!(server.say(&["lease", "list"]), "found 0 leases\n");
+    }
+}
+
+#[test]
+fn commands_that_do_not_start_leave_the_lock_free() {
+    let server = Server::handfast();
+    let said = server.run(&["lock", "x", "--", "/no/such/command"]);
+    assert_eq!(said.code, Some(127), "{said:?}");
+    assert!(said.err.contains("/no/such/command"), "{said:?}");
+    assert_eq!(server.run(&["lock", "x", "--", "/etc"]).code, Some(126));
+    assert!(is_free(&server, "x"));
+}
+
+#[test]
+fn a_lock_is_held_until_a_signal_and_others_are_told_by_whom() {
+    for server in Server::all() {
+        let mut holder = Process::start(server.command(&["--json", "lock", "x"]));
+        let line = holder.wait_for("token").pop().unwrap();
+        let held: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let pid = holder.child.id();
+
+        let tried = server.run(&["lock", "x", "--try", "--", "true"]);
+        assert_eq!(tried.code, Some(75), "{tried:?}");
+        assert!(tried.err.contains(&format!("pid {pid}")), "{tried:?}");
+        let waited = server.run(&["lock", "x", "--wait", "300ms", "--", "true"]);
+        assert_eq!(waited.code, Some(75), "{waited:?}");
+        assert!(waited.err.contains(&format!("pid {pid}")), "{waited:?}");
+
+        let locks = &server.json(&["locks"])[0];
+        assert_eq!(locks[0]["queue"][0]["pid"], pid);
+        assert_eq!(locks[0]["queue"][0]["token"], held["token"]);
+        assert!(server.say(&["locks", "x"]).contains("holds"));
+
+        holder.signal("INT");
+        assert_eq!(holder.end(), Some(0));
+        assert!(is_free(&server, "x"));
+    }
+}
+
+#[test]
+fn a_waiter_that_is_interrupted_leaves_the_queue() {
+    let server = Server::handfast();
+    let holder = Process::start(server.command(&["lock", "x"]));
+    holder.wait_for("token");
+    let mut waiter = Process::start(server.command(&["lock", "x", "--verbose", "--", "true"]));
+    waiter.wait_for("waiting for lock x, place 2");
+    waiter.signal("INT");
+    assert_eq!(waiter.end(), Some(128 + 2));
+    assert_eq!(
+        server.json(&["locks", "x"])[0][0]["queue"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn signals_reach_the_command_and_the_lock_is_freed_after_it() {
+    let server = Server::handfast();
+    let script = "trap 'echo got it; exit 5' TERM; echo started; while :; do sleep 0.05; done";
+    let mut holder = Process::start(server.command(&["lock", "x", "--", "sh", "-c", script]));
+    holder.wait_for("started");
+    holder.signal("TERM");
+    holder.wait_for("got it");
+    assert_eq!(holder.end(), Some(5));
+    assert!(is_free(&server, "x"));
+}
+
+/// The first command writes as long as it lives; the second must not find it doing so.
+fn overlaps(dir: &Path, server: &Server) -> (Process, Process) {
+    let beat = dir.join("beat");
+    let writer = format!(
+        "echo started; while :; do date +%N > {}; done",
+        beat.display()
+    );
+    let first = Process::start(server.command(&["lock", "x", "--", "sh", "-c", &writer]));
+    first.wait_for("started");
+    let reader = format!(
+        "echo second $HANDFAST_PREVIOUS_DIED; a=$(cat {0}); sleep 0.5; b=$(cat {0}); \
+         test \"$a\" = \"$b\" && echo alone",
+        beat.display()
+    );
+    let args = ["lock", "x", "--verbose", "--", "sh", "-c", &reader];
+    let second = Process::start(server.command(&args));
+    second.wait_for("waiting for lock x, place 2");
+    (first, second)
+}
+
+#[test]
+fn when_the_lease_is_revoked_the_command_is_killed_before_a_rival_runs() {
+    for server in Server::all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = overlaps(dir.path(), &server);
+        server.say(&["lease", "revoke", &holders_lease(&server, "x")]);
+        assert_eq!(first.end(), Some(76));
+        assert!(first.rest().iter().any(|line| line.contains("was lost")));
+        let lines = second.wait_for("alone");
+        assert!(lines.iter().any(|line| line == "second 1"), "{lines:?}");
+        assert_eq!(second.end(), Some(0));
+    }
+}
+
+#[test]
+fn a_broken_lock_tells_its_holder_why() {
+    let server = Server::handfast();
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = overlaps(dir.path(), &server);
+    let said = server.say(&["lock", "break", "x", "--why", "it hangs"]);
+    assert!(
+        said.contains(&format!("pid {}", first.child.id())),
+        "{said}"
+    );
+    assert_eq!(first.end(), Some(76));
+    let lines = first.rest();
+    assert!(
+        lines.iter().any(|line| line.contains("it hangs")),
+        "{lines:?}"
+    );
+    second.wait_for("alone");
+    assert_eq!(second.end(), Some(0));
+    assert_eq!(
+        server.run(&["lock", "break", "x", "--why", "again"]).code,
+        Some(1)
+    );
+}
+
+#[test]
+fn a_holder_that_dies_takes_its_command_along() {
+    let server = Server::handfast();
+    let script = "echo pid $$; while :; do sleep 0.05; done";
+    let args = ["lock", "x", "--ttl", "2s", "--", "sh", "-c", script];
+    let mut holder = Process::start(server.command(&args));
+    let line = holder.wait_for("pid ").pop().unwrap();
+    let pid = line.trim_start_matches("pid ").to_owned();
+    assert!(is_running(&pid));
+    holder.signal("KILL");
+    assert_eq!(holder.end(), None);
+    // The next holder gets the lock when the TTL has passed; by then the command is long gone.
+    let script = "echo $HANDFAST_PREVIOUS_DIED";
+    let said = server.run(&["lock", "x", "--delay", "0", "--", "sh", "-c", script]);
+    assert_eq!(said.out, "1\n", "{said:?}");
+    assert!(!is_running(&pid));
+}
+
+#[test]
+fn a_server_that_falls_silent_ends_the_command_before_the_lease() {
+    let server = Server::handfast();
+    let args = ["lock", "x", "--ttl", "3s", "--", "sh", "-c", STUBBORN];
+    let mut holder = Process::start(server.command(&args));
+    holder.wait_for("started");
+    server.process.signal("STOP");
+    // Told while there is time, killed when there is none: it ignores the first.
+    holder.wait_for("told to stop");
+    assert_eq!(holder.end(), Some(76));
+    server.process.signal("CONT");
+}
+
+#[test]
+fn max_hold_stops_the_command_and_frees_the_lock() {
+    let server = Server::handfast();
+    let script = "trap 'echo told to stop; exit 0' TERM; while :; do sleep 0.05; done";
+    let args = ["lock", "x", "--max-hold", "200ms", "--", "sh", "-c", script];
+    let said = server.run(&args);
+    assert_eq!(
+        (said.code, &*said.out),
+        (Some(76), "told to stop\n"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("--max-hold"), "{said:?}");
+    assert!(is_free(&server, "x"));
+}
+
+#[test]
+fn etcdctl_and_handfast_exclude_each_other() {
+    for server in Server::all() {
+        if Command::new("etcdctl").arg("version").output().is_err() {
+            eprintln!("skipped: no etcdctl on this machine");
+            return;
+        }
+        let mut command = Command::new("etcdctl");
+        command
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &server.endpoint, "lock", "x"]);
+        let mut etcdctl = Process::start(command);
+        etcdctl.wait_for("x/");
+        assert_eq!(
+            server.run(&["lock", "x", "--try", "--", "true"]).code,
+            Some(75)
+        );
+        let args = ["lock", "x", "--verbose", "--", "echo", "mine"];
+        let mut waiter = Process::start(server.command(&args));
+        waiter.wait_for("waiting for lock x, place 2");
+        etcdctl.signal("INT");
+        waiter.wait_for("mine");
+        assert_eq!(waiter.end(), Some(0));
+        etcdctl.end();
+    }
+}
+
+#[test]
+fn the_word_break_can_still_be_a_name() {
+    let server = Server::handfast();
+    assert_eq!(
+        server.say(&["lock", "--name", "break", "--", "echo", "held"]),
+        "held\n"
+    );
+    for args in [
+        &["lock", "break", "--", "echo"][..],
+        &["lock", "break", "x"],
+        &["lock"],
+    ] {
+        let said = server.run(args);
+        assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
+    }
+    assert!(
+        server
+            .run(&["lock", "break", "--", "echo"])
+            .err
+            .contains("--name break")
+    );
+}
+
+#[test]
+fn elections_have_one_leader_and_successors() {
+    for server in Server::all() {
+        assert_eq!(server.run(&["leader", "boss"]).code, Some(1));
+        let watch = Process::start(server.command(&["leader", "boss", "--watch"]));
+        watch.wait_for("nobody leads");
+        let first = ["elect", "boss", "-v", "n1", "--", "sh", "-c", STUBBORN];
+        let mut first = Process::start(server.command(&first));
+        first.wait_for("started");
+        watch.wait_for("n1");
+        assert!(server.say(&["leader", "boss"]).starts_with("n1"));
+        let second = [
+            "elect", "boss", "-v", "n2", "--delay", "0", "--", "echo", "led",
+        ];
+        let mut second = Process::start(server.command(&second));
+        let lease = server.json(&["leader", "boss"])[0]["lease"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        server.say(&["lease", "revoke", &lease]);
+        second.wait_for("led");
+        assert_eq!((first.end(), second.end()), (Some(76), Some(0)));
+        watch.wait_for("nobody leads");
+    }
+}
+
+#[test]
+fn nobody_there_is_exit_code_3_also_for_locks() {
+    let endpoint = format!("127.0.0.1:{}", support::free_port());
+    for args in [
+        &["lock", "x", "--", "true"][..],
+        &["locks"],
+        &["leader", "x"],
+        &["elect", "x"],
+    ] {
+        let said =
+            support::run(&[&["--endpoints", &endpoint, "--timeout", "300ms"], args].concat());
+        assert_eq!(said.code, Some(3), "{args:?}: {said:?}");
+    }
+}
