@@ -71,6 +71,11 @@ impl ValueCache {
         Some(entry.value.clone())
     }
 
+    /// Whether a value of this size fits without pushing out another.
+    pub(crate) fn has_room(&self, allocated: usize) -> bool {
+        self.bytes + allocated + SLOT_BYTES <= self.budget
+    }
+
     /// Keeps a value, whose allocation is `allocated` bytes, and returns its slot.
     pub(crate) fn insert(&mut self, revision: Revision, value: &Bytes, allocated: usize) -> u32 {
         if value.is_empty() {

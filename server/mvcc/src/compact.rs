@@ -10,13 +10,18 @@ use crate::{
     flush::{META_SWEPT, encode},
     index::unreadable,
     keyspace::Keyspace,
-    revision::NEVER_COMPACTED,
 };
 
+/// Keys looked at in one hold of the lock.
+const HOLD_KEYS: usize = 512;
+/// Marks dropped in one hold of the lock.
+const HOLD_MARKS: usize = 4096;
 /// Keys looked at in one piece.
-const PIECE_KEYS: usize = 1024;
+const PIECE_KEYS: usize = 16 * HOLD_KEYS;
 /// Rows deleted in one piece, one transaction.
-const PIECE_ROWS: usize = 4096;
+const PIECE_ROWS: usize = 8192;
+/// Rows collected before they are deleted; bounds the memory of a sweep.
+const ROUND_ROWS: usize = 1 << 20;
 
 /// Where the sweep is.
 #[derive(Debug, Default)]
@@ -24,12 +29,21 @@ pub(crate) struct Sweep {
     under_way: Option<UnderWay>,
 }
 
+/// Works in rounds: rows are collected in the order of keys, but deleted in that of the file,
+/// where those of one time are neighbours.
 #[derive(Debug)]
 struct UnderWay {
     /// The compaction mark it works for.
     target: i64,
-    /// The last key that is finished.
+    /// The last key that was looked at.
     after: Option<Box<[u8]>>,
+    /// Whether all keys were looked at.
+    collected: bool,
+    /// Rows to delete, no longer in the past; descending once they are being deleted, from the
+    /// end. The oldest go first: were a deletion removed before the versions it ended, a crash in
+    /// between would bring its key back.
+    rows: Vec<(i64, u32)>,
+    deleting: bool,
 }
 
 /// How far sweeps have come.
@@ -60,16 +74,6 @@ impl Swept {
     }
 }
 
-/// What one piece reclaims.
-#[derive(Default)]
-struct Piece {
-    /// Keys with the number of their oldest marks that go.
-    keys: Vec<(Box<[u8]>, usize)>,
-    rows: Vec<(i64, u32)>,
-    after: Option<Box<[u8]>>,
-    is_last: bool,
-}
-
 impl Store {
     /// Does one bounded piece of the sweep; whether there is more to do. Blocks for the disk.
     ///
@@ -89,30 +93,25 @@ impl Store {
                 // A replay must find what the entries before the compaction could still read, so
                 // the compaction itself has to be durable before anything is deleted.
                 self.flush()?;
-                sweep.under_way.insert(UnderWay {
-                    target: compacted,
-                    after: None,
-                })
+                sweep.under_way.insert(UnderWay::new(compacted))
             }
         };
-        let target = under_way.target;
-        let piece = {
-            let shared = self.shared.read();
-            if let Some(reason) = &shared.keyspace.halted {
-                return Err(Error::Halted(reason.clone()));
-            }
-            piece(&shared.keyspace, under_way.after.as_deref(), target)
-        };
-        self.reclaim(&piece)?;
-        under_way.after = piece.after;
-        if piece.is_last {
-            self.state
-                .delete_rows(&[], &[(META_SWEPT, encode(target))])?;
-            sweep.under_way = None;
-            let ready = self.swept.lock().finish(target);
-            ready.into_iter().for_each(|done| done());
+        if !under_way.deleting {
+            self.collect(under_way)?;
+            return Ok(true);
         }
-        Ok(!piece.is_last || compacted > target)
+        self.delete(under_way)?;
+        if under_way.deleting || !under_way.collected {
+            return Ok(true);
+        }
+        let target = under_way.target;
+        self.state
+            .delete_rows(&[], &[(META_SWEPT, encode(target))])?;
+        sweep.under_way = None;
+        let ready = self.swept.lock().finish(target);
+        drop(sweep);
+        ready.into_iter().for_each(|done| done());
+        Ok(compacted > target)
     }
 
     /// Calls `done` once everything up to compaction mark `revision` is reclaimed, at once when it
@@ -128,59 +127,85 @@ impl Store {
         done();
     }
 
-    fn reclaim(&self, piece: &Piece) -> Result<(), Error> {
-        if piece.rows.is_empty() {
-            return Ok(());
-        }
-        self.state.delete_rows(&piece.rows, &[])?;
-        let view = self.state.view()?;
-        let old_view = {
+    /// Takes unreadable marks out of the past and notes their rows.
+    fn collect(&self, under_way: &mut UnderWay) -> Result<(), Error> {
+        for _ in 0..PIECE_KEYS / HOLD_KEYS {
             let mut shared = self.shared.write();
-            for (key, count) in &piece.keys {
-                shared.keyspace.past.forget(key, *count);
+            if let Some(reason) = &shared.keyspace.halted {
+                return Err(Error::Halted(reason.clone()));
             }
-            std::mem::replace(&mut shared.keyspace.view, view)
-        };
-        drop(old_view);
+            under_way.take_marks(&mut shared.keyspace);
+            drop(shared);
+            if under_way.collected || under_way.rows.len() >= ROUND_ROWS {
+                under_way.rows.sort_unstable_by(|a, b| b.cmp(a));
+                under_way.deleting = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, under_way: &mut UnderWay) -> Result<(), Error> {
+        let rows = &mut under_way.rows;
+        let left = rows.len().saturating_sub(PIECE_ROWS);
+        if left < rows.len() {
+            rows[left..].reverse();
+            let deleted = self.state.delete_rows(&rows[left..], &[]);
+            let view = deleted.and_then(|()| self.state.view()).inspect_err(|_| {
+                // As it was, for the next try.
+                rows[left..].reverse();
+            })?;
+            rows.truncate(left);
+            let old_view = std::mem::replace(&mut self.shared.write().keyspace.view, view);
+            drop(old_view);
+        }
+        under_way.deleting = left > 0;
         Ok(())
     }
 }
 
-impl Default for Swept {
-    fn default() -> Self {
-        Self::new(NEVER_COMPACTED)
-    }
-}
-
-fn piece(keyspace: &Keyspace, after: Option<&[u8]>, target: i64) -> Piece {
-    let mut piece = Piece {
-        after: after.map(Into::into),
-        ..Piece::default()
-    };
-    let low = after.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut keys = keyspace.past.range(low, Bound::Unbounded);
-    for (key, marks) in keys.by_ref().take(PIECE_KEYS) {
-        let current = keyspace.index.get(key).map(|meta| meta.revision.main);
-        let doomed = unreadable(marks, current, target);
-        let count = doomed.min(PIECE_ROWS - piece.rows.len());
-        if count > 0 {
-            piece.rows.extend(marks.iter().take(count).map(|mark| {
-                let Revision { main, sub } = mark.revision();
-                (main, sub)
-            }));
-            piece.keys.push((key.clone(), count));
+impl UnderWay {
+    fn new(target: i64) -> Self {
+        Self {
+            target,
+            after: None,
+            collected: false,
+            rows: Vec::new(),
+            deleting: false,
         }
-        if count < doomed {
-            return sorted(piece);
-        }
-        piece.after = Some(key.clone());
     }
-    piece.is_last = keys.next().is_none();
-    sorted(piece)
-}
 
-/// The state file is ordered by revision.
-fn sorted(mut piece: Piece) -> Piece {
-    piece.rows.sort_unstable();
-    piece
+    fn take_marks(&mut self, keyspace: &mut Keyspace) {
+        let low = self
+            .after
+            .as_deref()
+            .map_or(Bound::Unbounded, Bound::Excluded);
+        let mut keys = keyspace.past.range(low, Bound::Unbounded);
+        let (mut room, mut doomed_keys) = (HOLD_MARKS, Vec::new());
+        let mut after = None;
+        for (key, marks) in keys.by_ref().take(HOLD_KEYS) {
+            let current = keyspace.index.get(key).map(|meta| meta.revision.main);
+            let doomed = unreadable(marks, current, self.target);
+            let count = doomed.min(room);
+            if count > 0 {
+                room -= count;
+                self.rows.extend(marks.iter().take(count).map(|mark| {
+                    let Revision { main, sub } = mark.revision();
+                    (main, sub)
+                }));
+                doomed_keys.push((key.clone(), count));
+            }
+            if count < doomed {
+                break;
+            }
+            after = Some(key.clone());
+        }
+        self.collected = room > 0 && keys.next().is_none();
+        if after.is_some() {
+            self.after = after;
+        }
+        for (key, count) in doomed_keys {
+            keyspace.past.forget(&key, count);
+        }
+    }
 }

@@ -12,10 +12,13 @@ use handfast_storage::state::{Row, View};
 use crate::{
     Error, KeyRange, Revision,
     cache::{ABSENT, ValueCache},
-    index::{Index, Mark, Meta, Past},
+    index::{Index, Mark, Meta, Past, ends_deleted, visible},
     recent::{Commit, Event, Recent},
     revision::{FIRST_REVISION, NEVER_COMPACTED},
 };
+
+/// Changed keys looked at for a count in one hold of the lock.
+const MAX_CHANGED_KEYS: usize = 2048;
 
 /// Everything a read needs, behind one lock.
 pub(crate) struct Keyspace {
@@ -241,13 +244,24 @@ impl Keyspace {
         }
     }
 
-    /// Keeps a value that was read from the state file, if it is still current.
-    pub(crate) fn cache_value(&mut self, key: &[u8], revision: Revision, value: &Bytes) {
+    /// Keeps a value that was read from the state file, if it is still current. Unless it is
+    /// `wanted` for itself it must not push out others.
+    pub(crate) fn cache_value(
+        &mut self,
+        key: &[u8],
+        revision: Revision,
+        value: &Bytes,
+        wanted: bool,
+    ) {
+        let allocated = key.len() + value.len();
+        if !wanted && !self.cache.has_room(allocated) {
+            return;
+        }
         let Some((current, slot)) = self.index.slot_mut(key) else {
             return;
         };
         if current == revision && self.cache.get(*slot, revision).is_none() {
-            *slot = self.cache.insert(revision, value, key.len() + value.len());
+            *slot = self.cache.insert(revision, value, allocated);
         }
     }
 
@@ -261,33 +275,30 @@ impl Keyspace {
 
     /// How many keys between the bounds existed at `at`, as far as one short visit gets: also
     /// returns the key from which to count on, if there is more.
+    ///
+    /// That is what exists now, corrected by the keys that changed since.
     pub(crate) fn count_at(
         &self,
         low: Bound<&[u8]>,
         high: Bound<&[u8]>,
         at: i64,
     ) -> (usize, Option<Box<[u8]>>) {
-        const MAX_CHUNKS: usize = 64;
-        const MAX_PAST_KEYS: usize = 2048;
-        let past_stop = self
-            .past
-            .range(low, high)
-            .nth(MAX_PAST_KEYS)
-            .map(|(key, _)| &key[..]);
+        let mut changed = self.past.range(low, high);
+        let past_stop = changed.nth(MAX_CHANGED_KEYS).map(|(key, _)| &key[..]);
         let past_high = past_stop.map_or(high, Bound::Excluded);
-        let (live, index_stop) = self.index.count_not_after((low, past_high), at, MAX_CHUNKS);
+        let (mut count, index_stop) = self.index.count_settled((low, past_high), at, &self.past);
         let stop = index_stop.or(past_stop);
-        let gone = self
-            .past
-            .range(low, stop.map_or(high, Bound::Excluded))
-            .filter(|(key, marks)| {
-                let counted = self
-                    .index
-                    .get(key)
-                    .is_some_and(|meta| meta.revision.main <= at);
-                !counted && crate::index::visible(marks, at).is_some()
-            });
-        (live + gone.count(), stop.map(Into::into))
+        for (key, marks) in self.past.range(low, stop.map_or(high, Bound::Excluded)) {
+            let current = match ends_deleted(marks) {
+                true => self.index.get(key).map(|meta| meta.revision.main),
+                // The version after the last mark is the current one.
+                false => Some(i64::MAX),
+            };
+            let was = visible(marks, at).is_some() || current.is_some_and(|main| main <= at);
+            // In this order, for what exists now has been counted.
+            count = count + usize::from(was) - usize::from(current.is_some());
+        }
+        (count, stop.map(Into::into))
     }
 
     fn next_revision(&self) -> Revision {

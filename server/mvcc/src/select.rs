@@ -18,17 +18,17 @@ use crate::{
 
 /// Keys looked at in one hold of the lock.
 const HOLD_KEYS: usize = 256;
-/// Lists up to this length put what they read from the state file into the cache; longer ones
-/// would push out what is in use.
-const REMEMBERED_LIST: usize = 16;
+/// What longer lists read from the state file goes into the cache only where that has room: it
+/// must not push out what is in use.
+const WANTED_LIST: usize = 16;
 
 /// A way to the keyspace: through the lock, or directly by whoever holds it.
 pub(crate) trait Access {
     /// Runs a short read.
     fn with<T>(&self, read: impl FnOnce(&Keyspace) -> T) -> T;
 
-    /// Offers a value that was read from the state file to the cache.
-    fn remember(&self, key: &[u8], revision: Revision, value: &Bytes);
+    /// Offers values that were read from the state file to the cache.
+    fn remember(&self, write: impl FnOnce(&mut Keyspace));
 }
 
 impl Access for Keyspace {
@@ -36,7 +36,7 @@ impl Access for Keyspace {
         read(self)
     }
 
-    fn remember(&self, _key: &[u8], _revision: Revision, _value: &Bytes) {}
+    fn remember(&self, _write: impl FnOnce(&mut Keyspace)) {}
 }
 
 /// A version that was found.
@@ -300,7 +300,7 @@ pub(crate) fn fetch(
     values: bool,
     items: &mut [Item],
 ) -> Result<(), Error> {
-    let remember = items.len() <= REMEMBERED_LIST;
+    let wanted = items.len() <= WANTED_LIST;
     for part in items.chunks_mut(HOLD_KEYS) {
         if !part.iter().any(|item| item.lacks(values)) {
             continue;
@@ -312,7 +312,7 @@ pub(crate) fn fetch(
             Ok::<_, Error>((view, missing))
         })?;
         if let Some(view) = view {
-            fill_from_disk(access, &view, missing, remember)?;
+            fill_from_disk(access, &view, missing, wanted)?;
         }
     }
     Ok(())
@@ -334,15 +334,21 @@ fn fill_from_disk(
     access: &impl Access,
     view: &View,
     mut missing: Vec<&mut Item>,
-    remember: bool,
+    wanted: bool,
 ) -> Result<(), Error> {
     missing.sort_unstable_by_key(|item| item.revision);
+    let mut current = Vec::with_capacity(missing.len());
     for item in missing {
         let was_current = item.knows == Knows::Meta;
         item.fill(row_pair(read_row(view, item.revision)?));
-        if remember && was_current {
-            access.remember(&item.kv.key, item.revision, &item.kv.value);
+        if was_current {
+            current.push(&*item);
         }
     }
+    access.remember(|keyspace| {
+        for item in current {
+            keyspace.cache_value(&item.kv.key, item.revision, &item.kv.value, wanted);
+        }
+    });
     Ok(())
 }

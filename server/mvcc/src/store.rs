@@ -15,7 +15,7 @@ use handfast_storage::{LogPosition, state::State};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    Applied, Error, LogEntry, Outcome, Payload, Revision, StoreOptions,
+    Applied, Error, LogEntry, Outcome, Payload, StoreOptions,
     apply::{LeaseChanges, Writer},
     compact::{Sweep, Swept},
     flush::{FLUSH_BYTES, FlushSignal},
@@ -251,10 +251,10 @@ impl Access for Store {
         read(&self.shared.read().keyspace)
     }
 
-    fn remember(&self, key: &[u8], revision: Revision, value: &Bytes) {
+    fn remember(&self, write: impl FnOnce(&mut Keyspace)) {
         // Not worth waiting for a writer.
         if let Some(mut shared) = self.shared.try_write() {
-            shared.keyspace.cache_value(key, revision, value);
+            write(&mut shared.keyspace);
         }
     }
 }

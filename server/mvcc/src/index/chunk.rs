@@ -20,8 +20,8 @@ pub(super) struct Chunk {
     /// Where each key ends in the arena.
     ends: Vec<u32>,
     metas: Vec<Meta>,
-    /// No key here was written after this revision.
-    newest: i64,
+    /// No key here was created after this revision.
+    created: i64,
 }
 
 impl Chunk {
@@ -33,8 +33,8 @@ impl Chunk {
         self.metas.is_empty()
     }
 
-    pub(super) fn newest(&self) -> i64 {
-        self.newest
+    pub(super) fn created(&self) -> i64 {
+        self.created
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -73,10 +73,6 @@ impl Chunk {
         &mut self.metas[slot]
     }
 
-    pub(super) fn metas(&self) -> &[Meta] {
-        &self.metas
-    }
-
     /// Where `key` is, or where it would be inserted.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.len());
@@ -92,7 +88,7 @@ impl Chunk {
     }
 
     pub(super) fn replace(&mut self, slot: usize, meta: Meta) -> Meta {
-        self.newest = self.newest.max(meta.revision.main);
+        self.created = self.created.max(meta.create_revision);
         std::mem::replace(&mut self.metas[slot], meta)
     }
 
@@ -116,7 +112,7 @@ impl Chunk {
         let end = u32::try_from(start).expect("a chunk is smaller than 4 GiB") + length;
         self.ends.insert(slot, end);
         self.metas.insert(slot, meta);
-        self.newest = self.newest.max(meta.revision.main);
+        self.created = self.created.max(meta.create_revision);
     }
 
     pub(super) fn remove(&mut self, slot: usize) -> Meta {
@@ -142,7 +138,7 @@ impl Chunk {
                 .map(|end| end - cut)
                 .collect(),
             metas: self.metas.split_off(middle),
-            newest: self.newest,
+            created: self.created,
         };
         self.shrink();
         upper
@@ -154,7 +150,7 @@ impl Chunk {
         self.arena.extend_from_slice(&next.arena);
         self.ends.extend(next.ends.iter().map(|end| end + shift));
         self.metas.extend_from_slice(&next.metas);
-        self.newest = self.newest.max(next.newest);
+        self.created = self.created.max(next.created);
         self.shrink();
     }
 

@@ -15,12 +15,14 @@ use std::ops::Bound;
 use self::chunk::Chunk;
 pub(crate) use self::{
     iter::Iter,
-    past::{Mark, Past, unreadable, visible},
+    past::{Mark, Past, ends_deleted, unreadable, visible},
 };
 use crate::Revision;
 
 /// Chunks after which a group is full.
 const MAX_CHUNKS: usize = 128;
+/// Chunks and keys looked at for a count in one hold of the lock.
+const MAX_VISITS: usize = 4096;
 
 /// What the index knows of a key besides its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,42 +133,40 @@ impl Index {
             .saturating_sub(self.rank(self.at_low(low)))
     }
 
-    /// How many keys between the bounds were last written at or before `at`.
+    /// How many keys lie between the bounds, without those created after `at` that have no past.
     ///
-    /// Stops behind `max_chunks` chunks; then it also returns the key to go on from.
-    pub(crate) fn count_not_after(
+    /// Visits the keys of those chunks only where something was created since. Stops when that was
+    /// enough for one hold of the lock; then it also returns the key to go on from.
+    pub(crate) fn count_settled(
         &self,
         (low, high): (Bound<&[u8]>, Bound<&[u8]>),
         at: i64,
-        max_chunks: usize,
+        past: &Past,
     ) -> (usize, Option<&[u8]>) {
         let (mut place, end) = (self.at_low(low), self.after_high(high));
-        let mut count = 0;
-        for _ in 0..max_chunks {
-            if place >= end {
-                return (count, None);
+        let (mut count, mut visits) = (0, 0);
+        while place < end {
+            if visits >= MAX_VISITS {
+                return (count, Some(self.chunk(place).key(place.slot)));
             }
             let chunk = self.chunk(place);
-            let last = if (place.group, place.chunk) == (end.group, end.chunk) {
-                end.slot
-            } else {
-                chunk.len()
-            };
-            count += if chunk.newest() <= at {
-                last - place.slot
-            } else {
-                let metas = &chunk.metas()[place.slot..last];
-                metas.iter().filter(|meta| meta.revision.main <= at).count()
-            };
+            let is_last = (place.group, place.chunk) == (end.group, end.chunk);
+            let last = if is_last { end.slot } else { chunk.len() };
+            count += last - place.slot;
+            visits += 1;
+            if chunk.created() > at {
+                visits += last - place.slot;
+                let is_new = |slot: &usize| {
+                    chunk.meta(*slot).create_revision > at && past.marks(chunk.key(*slot)).is_none()
+                };
+                count -= (place.slot..last).filter(is_new).count();
+            }
             place = self.normal(Place {
                 slot: last,
                 ..place
             });
         }
-        if place >= end {
-            return (count, None);
-        }
-        (count, Some(self.chunk(place).key(place.slot)))
+        (count, None)
     }
 
     /// The keys between the bounds, ascending.

@@ -131,6 +131,11 @@ pub(crate) fn visible(marks: &VecDeque<Mark>, at: i64) -> Option<Revision> {
     (!mark.is_tombstone()).then(|| mark.revision())
 }
 
+/// Whether the newest of a key's marks is a deletion, so that they do not tell if it exists now.
+pub(crate) fn ends_deleted(marks: &VecDeque<Mark>) -> bool {
+    marks.back().is_some_and(|mark| mark.is_tombstone())
+}
+
 /// How many of a key's oldest marks nobody can read any more after a compaction at `compacted`.
 ///
 /// `current` is the revision of the version that exists now, if one does. What was written at the

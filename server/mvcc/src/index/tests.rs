@@ -39,7 +39,7 @@ fn assert_sound(index: &Index) {
             assert!(!chunk.is_empty() && chunk.len() <= chunk::MAX_KEYS);
             for slot in 0..chunk.len() {
                 assert!(previous.is_none_or(|previous| previous < chunk.key(slot)));
-                assert!(chunk.meta(slot).revision.main <= chunk.newest());
+                assert!(chunk.meta(slot).create_revision <= chunk.created());
                 previous = Some(chunk.key(slot));
             }
         }
@@ -209,18 +209,18 @@ proptest! {
                 index.range(low, high).map(|(key, meta)| (key, meta.revision.main)).collect();
             prop_assert_eq!(&found, &expected);
             prop_assert_eq!(index.count(low, high), expected.len());
-            let old = expected.iter().filter(|(_, main)| *main <= at).count();
+            let settled = expected.iter().filter(|(_, main)| *main <= at).count();
             let (mut counted, mut from) = (0, None);
             loop {
                 let low = from.map_or(low, Bound::Included);
-                let (part, next) = index.count_not_after((low, high), at, 2);
+                let (part, next) = index.count_settled((low, high), at, &Past::default());
                 counted += part;
                 if next.is_none() {
                     break;
                 }
                 from = next;
             }
-            prop_assert_eq!(counted, old);
+            prop_assert_eq!(counted, settled);
         }
         for number in 0..3700 {
             let key = key(number);
