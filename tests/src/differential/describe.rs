@@ -6,6 +6,9 @@ const DEFAULTS: [&str; 7] = [
     ": 0", ": false", ": b\"\"", ": None", ": []", ": \"\"", ": Put",
 ];
 
+/// Values are shown to this length, in characters.
+const LONGEST: usize = 120;
+
 /// `value` as text, without the fields that have their default value.
 pub fn describe(value: &impl Debug) -> String {
     let full = format!("{value:?}");
@@ -18,7 +21,14 @@ pub fn describe(value: &impl Debug) -> String {
         if follows && !field.starts_with(['}', ')', ']']) {
             out.push_str(", ");
         }
-        out.push_str(field);
+        let cut = field
+            .char_indices()
+            .nth(LONGEST)
+            .map_or(field.len(), |(at, _)| at);
+        out.push_str(&field[..cut]);
+        if cut < field.len() {
+            out.push('…');
+        }
     }
     out
 }

@@ -2,7 +2,12 @@
 
 use handfast_proto::mvccpb::Event;
 
-use super::{Answer, Op, describe, mask::mask, side::Side, watching::Watcher};
+use super::{
+    Answer, Op, describe,
+    mask::mask,
+    side::Side,
+    watching::{Arrived, Watcher, is_last_tombstone},
+};
 use crate::{
     Result,
     harness::{Server, Setup, Subject},
@@ -97,6 +102,7 @@ impl Pair {
             }
             _ => {}
         }
+        let canceled = [self.ours.canceled(), self.theirs.canceled()];
         let answer = self.ask(&op).await?;
         self.played.operations += 1;
         match (&op, &answer) {
@@ -109,8 +115,9 @@ impl Pair {
                     request: request.clone(),
                     created_at: self.revision,
                     is_compacted: start > 0 && start < self.compacted,
+                    compacted: self.compacted,
                 };
-                self.admit(watcher).await?;
+                self.admit(watcher, canceled).await?;
             }
             _ => {}
         }
@@ -129,27 +136,14 @@ impl Pair {
         Err(both("the answers differ", &ours, &theirs))
     }
 
-    /// Takes a new watcher in; one that starts in the compacted past is cancelled first.
-    async fn admit(&mut self, watcher: Watcher) -> Result<(), String> {
+    /// Takes a new watcher in; one that starts in the compacted past is cancelled first, with the
+    /// next cancellation after the `canceled` ones of each side.
+    async fn admit(&mut self, watcher: Watcher, canceled: [usize; 2]) -> Result<(), String> {
         if watcher.is_compacted {
-            let id = watcher.id;
-            let mut answers = Vec::new();
-            for side in [&self.ours, &self.theirs] {
-                let of = |arrived: &super::watching::Arrived| {
-                    arrived
-                        .canceled
-                        .iter()
-                        .rfind(|reply| reply.watch_id == id)
-                        .cloned()
-                };
-                side.watchers.wait(|arrived| of(arrived).is_some()).await;
-                answers.push(side.watchers.look(of));
-            }
-            let mut masked = answers
-                .into_iter()
-                .map(|reply| reply.map(|reply| mask(&Op::Unwatch(id), Answer::Watch(reply))));
-            let (ours, theirs) = (masked.next().flatten(), masked.next().flatten());
-            if ours != theirs || ours.is_none() {
+            let op = Op::Unwatch(watcher.id);
+            let ours = mask(&op, self.ours.cancellation(canceled[0]).await);
+            let theirs = mask(&op, self.theirs.cancellation(canceled[1]).await);
+            if ours != theirs || matches!(ours, Answer::Error(..)) {
                 return Err(both("a watcher of the compacted past", &ours, &theirs));
             }
         }
@@ -174,21 +168,26 @@ impl Pair {
                 .iter()
                 .filter(|event| watcher.expects(event))
                 .collect();
+            let comparable = |events: Option<&Vec<Event>>| -> Vec<Event> {
+                let events = events.into_iter().flatten();
+                events
+                    .filter(|event| !is_last_tombstone(event, watcher.compacted))
+                    .cloned()
+                    .collect()
+            };
             let mut got = Vec::new();
             for side in [&self.ours, &self.theirs] {
-                let count = |arrived: &super::watching::Arrived| {
-                    arrived.events.get(&id).map_or(0, Vec::len)
-                };
+                let count = |arrived: &Arrived| comparable(arrived.events.get(&id)).len();
                 side.watchers
                     .wait(|arrived| count(arrived) >= expected.len())
                     .await;
                 got.push(
                     side.watchers
-                        .look(|arrived| arrived.events.get(&id).cloned()),
+                        .look(|arrived| comparable(arrived.events.get(&id))),
                 );
             }
-            let theirs = got.pop().flatten().unwrap_or_default();
-            let ours = got.pop().flatten().unwrap_or_default();
+            let theirs = got.pop().unwrap_or_default();
+            let ours = got.pop().unwrap_or_default();
             self.played.watched += ours.len();
             let about = format!("watcher {}", describe(watcher));
             if ours != theirs {
@@ -216,6 +215,11 @@ impl Pair {
             (Ok(ours), Ok(theirs)) => (ours, theirs),
             (ours, theirs) => return Err(both("the final history", &ours, &theirs)),
         };
+        let comparable = |events: Vec<Event>| -> Vec<Event> {
+            let kept = |event: &Event| !is_last_tombstone(event, self.compacted);
+            events.into_iter().filter(kept).collect()
+        };
+        let (ours, theirs) = (comparable(ours), comparable(theirs));
         if ours != theirs {
             return Err(first_difference(
                 "the histories replayed at the end",

@@ -159,11 +159,21 @@ impl Side {
     }
 
     async fn cancel_watcher(&mut self, id: i64) -> Answer {
-        let before = self.watchers.look(|arrived| arrived.canceled.len());
+        let before = self.canceled();
         let cancel = RequestUnion::CancelRequest(WatchCancelRequest { watch_id: id });
         if let Err(error) = self.watchers.send(cancel).await {
             return Answer::Error(tonic::Code::Unknown, error.to_string());
         }
+        self.cancellation(before).await
+    }
+
+    /// How many watchers were cancelled so far.
+    pub(super) fn canceled(&self) -> usize {
+        self.watchers.look(|arrived| arrived.canceled.len())
+    }
+
+    /// The cancellation that comes after the first `before`.
+    pub(super) async fn cancellation(&self, before: usize) -> Answer {
         self.watchers
             .wait(|arrived| arrived.canceled.len() > before)
             .await;

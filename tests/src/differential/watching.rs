@@ -8,7 +8,7 @@ use std::{
 
 use handfast_proto::{
     etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion},
-    mvccpb::{Event, KeyValue},
+    mvccpb::{Event, KeyValue, event::EventType},
 };
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -156,6 +156,14 @@ pub(super) struct Watcher {
     pub(super) created_at: i64,
     /// Whether it starts below what was compacted then: it is cancelled instead of served.
     pub(super) is_compacted: bool,
+    /// The compacted revision at its creation.
+    pub(super) compacted: i64,
+}
+
+/// A deletion at the very revision that was compacted: see `accepted`.
+pub(super) fn is_last_tombstone(event: &Event, compacted: i64) -> bool {
+    let revision = event.kv.as_ref().map(|pair| pair.mod_revision);
+    event.r#type == EventType::Delete as i32 && revision == Some(compacted)
 }
 
 impl Watcher {
@@ -168,7 +176,11 @@ impl Watcher {
             asked => asked,
         };
         let dropped = self.request.filters.contains(&event.r#type);
-        !self.is_compacted && pair.mod_revision >= start && !dropped && self.covers(pair)
+        !self.is_compacted
+            && !is_last_tombstone(event, self.compacted)
+            && pair.mod_revision >= start
+            && !dropped
+            && self.covers(pair)
     }
 
     fn covers(&self, pair: &KeyValue) -> bool {
