@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use view::{Change, Changes, View};
 
-use crate::{Client, Error, IntoBytes};
+use crate::{Backoff, Client, Error, IntoBytes};
 
 /// How many batches of changes a slow [`Subscription`] may be behind.
 const BATCHES_KEPT: usize = 1024;
@@ -130,16 +130,16 @@ impl Mirror {
     pub async fn at_least(&self, revision: i64) {
         let mut progress = self.shared.progress.subscribe();
         let reached = |progress: &Progress| progress.ready && progress.revision >= revision;
+        let mut wait = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         while !reached(&progress.borrow_and_update()) {
-            // No event may come for this prefix: the server is asked how far it is.
-            self.shared.nudge.notify_one();
             tokio::select! {
                 changed = progress.changed() => {
                     if changed.is_err() {
                         return;
                     }
                 }
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                // No event may come for this prefix, so the store is asked.
+                () = tokio::time::sleep(wait.next()) => self.shared.nudge.notify_one(),
             }
         }
     }

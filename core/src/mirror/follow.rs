@@ -5,18 +5,19 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, View};
-use crate::{
-    Error, ErrorKind, WatchEvent, WatchOptions, WatchStream, backoff::Backoff, prefix_end,
-};
+use crate::{Error, ErrorKind, Event, WatchEvent, WatchOptions, backoff::Backoff, prefix_end};
 
 const PAGE: i64 = 1000;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_LIMIT: Duration = Duration::from_secs(5);
-/// How often a quiet server is asked how far it is, so that a compaction rarely costs a re-read.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the copy is compared with the store, in case an event was lost.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
+/// How long events may take that a comparison says must come.
+const EVENT_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     tokio::select! {
@@ -36,7 +37,7 @@ async fn follow(shared: &Shared) {
                 cluster = Some(id);
                 install(shared, view, other);
                 shared.failure.send_replace(None);
-                let begun = tokio::time::Instant::now();
+                let begun = Instant::now();
                 if let Err(error) = watch(shared, id).await {
                     shared.failure.send_replace(Some(error));
                 }
@@ -124,54 +125,106 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
         .start_revision(from)
         .progress_notify();
     let mut stream = shared.client.watch(options);
+    // A revision at which the store was seen to be ahead, and when the copy must be there.
+    let mut owed: Option<(i64, Instant)> = None;
+    let mut next_check = Instant::now() + check_interval();
     loop {
         tokio::select! {
             report = stream.next() => match report {
-                Some(Ok(WatchEvent::Resumed { .. })) => {
-                    if is_other_data(shared, cluster).await? {
-                        return Ok(());
-                    }
+                Some(Ok(WatchEvent::Events { revision, events })) => {
+                    take_in(shared, revision, events);
                 }
+                Some(Ok(WatchEvent::Resumed { .. })) => next_check = Instant::now(),
                 Some(Ok(WatchEvent::Compacted { .. })) | None => return Ok(()),
-                Some(Ok(event)) => take_in(shared, event),
+                Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
             },
-            () = shared.nudge.notified() => stream.request_progress(),
-            () = pause() => WatchStream::request_progress(&stream),
-        }
-    }
-}
-
-async fn pause() {
-    tokio::time::sleep(PROGRESS_INTERVAL.mul_f64(rand::random_range(0.8..=1.2))).await;
-}
-
-fn take_in(shared: &Shared, event: WatchEvent) {
-    let mut view = shared.view.write();
-    match event {
-        WatchEvent::Events { revision, events } => {
-            let changes = view.take_in(revision, events);
-            if !changes.changes.is_empty() {
-                let _ = shared.changes.send(Arc::new(changes));
+            () = check_due(shared, next_check) => {
+                next_check = Instant::now() + check_interval();
+                match check(shared, cluster).await? {
+                    Found::Same => {}
+                    Found::Ahead(revision) => {
+                        owed.get_or_insert((revision, Instant::now() + EVENT_LIMIT));
+                    }
+                    Found::OtherData => return Ok(()),
+                }
             }
         }
-        WatchEvent::Progress { revision } => view.advance(revision),
-        _ => return,
+        if let Some((revision, limit)) = owed {
+            if shared.view.read().revision() >= revision {
+                owed = None;
+            } else if Instant::now() > limit {
+                return Ok(());
+            }
+        }
     }
+}
+
+fn check_interval() -> Duration {
+    VERIFY_INTERVAL.mul_f64(rand::random_range(0.8..=1.2))
+}
+
+async fn check_due(shared: &Shared, at: Instant) {
+    tokio::select! {
+        () = shared.nudge.notified() => {}
+        () = tokio::time::sleep_until(at) => {}
+    }
+}
+
+/// What comparing the copy with the store says.
+enum Found {
+    /// The copy is what the store has now.
+    Same,
+    /// The store has changed since; events up to this revision are on their way.
+    Ahead(i64),
+    /// The store lost what the copy has seen: its data came from a backup.
+    OtherData,
+}
+
+/// Compares without reading all pairs: if none is newer and none is missing, nothing changed.
+///
+/// Progress reports are no substitute: etcd before 3.4.25 and 3.5.8 sends those that were asked
+/// for ahead of changes still under way.
+async fn check(shared: &Shared, cluster: u64) -> Result<Found, Error> {
+    let (seen, count) = {
+        let view = shared.view.read();
+        (view.revision(), view.len())
+    };
+    let newer = shared
+        .client
+        .range(&shared.prefix)
+        .prefix()
+        .min_mod_revision(seen + 1);
+    let answer = newer.keys_only().limit(1).await?;
+    let now = answer.header.revision;
+    if now < seen || answer.header.cluster_id != cluster {
+        return Ok(Found::OtherData);
+    }
+    if answer.kvs.is_empty() && usize::try_from(answer.count) == Ok(count) {
+        advance(shared, now);
+        return Ok(Found::Same);
+    }
+    Ok(Found::Ahead(now))
+}
+
+fn advance(shared: &Shared, revision: i64) {
+    let mut view = shared.view.write();
+    view.advance(revision);
     let revision = view.revision();
     shared
         .progress
         .send_modify(|progress| progress.revision = revision);
 }
 
-/// Whether the servers lost what this copy has seen: their data came from a backup.
-async fn is_other_data(shared: &Shared, cluster: u64) -> Result<bool, Error> {
-    let seen = shared.view.read().revision();
-    let answer = shared
-        .client
-        .range(&shared.prefix)
-        .prefix()
-        .count_only()
-        .await?;
-    Ok(answer.header.revision < seen || answer.header.cluster_id != cluster)
+fn take_in(shared: &Shared, revision: i64, events: Vec<Event>) {
+    let mut view = shared.view.write();
+    let changes = view.take_in(revision, events);
+    if !changes.changes.is_empty() {
+        // No subscriber is no error.
+        let _ = shared.changes.send(Arc::new(changes));
+    }
+    let revision = view.revision();
+    shared
+        .progress
+        .send_modify(|progress| progress.revision = revision);
 }

@@ -20,11 +20,13 @@ use super::{
 use crate::{Client, Error, ErrorKind, KeepAlive, backoff::Backoff, lease};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
+const FIRST_GRANT_LIMIT: Duration = Duration::from_secs(1);
 const GRANT_WAIT_LIMIT: Duration = Duration::from_secs(2);
 /// The longest a keepalive waits for its answer before the session counts as suspended.
 const REPLY_LIMIT: Duration = Duration::from_secs(1);
 /// Sleeps are cut to this, since they do not count time in which the machine was suspended.
 const TICK: Duration = Duration::from_secs(1);
+const RECOVERY_WAIT: Duration = Duration::from_millis(100);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 type Attempt = Pin<Box<dyn Future<Output = Result<KeepAlive, Error>> + Send>>;
@@ -63,6 +65,12 @@ pub(crate) async fn run(shared: Arc<Shared>, runtime: Handle) {
         shared
             .phase
             .send_replace(Phase::Granting { last_error: None });
+        // Those who watch the states shall see the loss, and many clients that lost the same
+        // server shall not come back in step.
+        tokio::select! {
+            () = shared.close.cancelled() => {}
+            () = tokio::time::sleep(RECOVERY_WAIT.mul_f64(rand::random_range(0.5..=1.5))) => {}
+        }
         shared.states.send_replace(State::Recovering);
     }
 }
@@ -86,10 +94,16 @@ async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core>
     let options = &shared.options;
     let seconds = i64::try_from(options.whole_ttl().as_secs()).unwrap_or(i64::MAX);
     let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT);
+    // Short at first, so that a reason for failing is known soon; a slow server gets more.
+    let mut limit = FIRST_GRANT_LIMIT;
     loop {
+        let client = shared
+            .client
+            .with_timeout(limit.min(shared.client.timeout()));
+        limit = limit.saturating_mul(2);
         let id = lease::random_id();
         let sent = options.clock.now();
-        match shared.client.lease_grant(seconds, id).await {
+        match client.lease_grant(seconds, id).await {
             Ok(grant) => {
                 let ttl = lease::seconds(grant.ttl);
                 return Arc::new(Core {
@@ -118,7 +132,7 @@ async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core>
 struct Renewal<'a> {
     shared: &'a Shared,
     core: &'a Core,
-    /// Which cluster answered first; another one has other data.
+    /// Which cluster answered last; another one has other data.
     cluster: &'a mut Option<u64>,
     next: Duration,
     sent: Duration,
@@ -192,7 +206,7 @@ impl<'a> Renewal<'a> {
         match answer {
             Ok(alive) => {
                 let id = alive.header.cluster_id;
-                if *self.cluster.get_or_insert(id) != id {
+                if self.cluster.replace(id).is_some_and(|known| known != id) {
                     return Some(LostReason::Restored);
                 }
                 let ttl = lease::seconds(alive.ttl);

@@ -200,7 +200,10 @@ impl Entry {
         match joined {
             Joined::Put { revision, standing } => {
                 self.place_mut().revision = revision;
-                Ok(Seen { what: standing, at })
+                Ok(Seen {
+                    what: *standing,
+                    at,
+                })
             }
             Joined::Before { revision } => {
                 self.place_mut().revision = revision;

@@ -22,7 +22,7 @@ use hold::Hold;
 pub(crate) use hold::Limits;
 
 use super::{
-    Kind, Line,
+    Kind,
     entry::Admission,
     place::{Leaving, Left},
     txn::GuardedTxn,

@@ -93,7 +93,10 @@ pub(super) fn join(client: &Client, place: &Place) -> Txn {
 #[derive(Debug)]
 pub(super) enum Joined {
     /// The key was put at `revision`.
-    Put { revision: i64, standing: Standing },
+    Put {
+        revision: i64,
+        standing: Box<Standing>,
+    },
     /// An earlier sending had put it at `revision`.
     Before { revision: i64 },
     /// It was not put.
@@ -113,10 +116,8 @@ pub(super) fn joined(place: &Place, answer: &TxnResponse) -> Result<Joined, Erro
         .iter()
         .find(|pair| pair.key != place.key)
         .cloned();
-    Ok(Joined::Put {
-        revision,
-        standing: standing(place, previous, holder, ahead),
-    })
+    let standing = Box::new(standing(place, previous, holder, ahead));
+    Ok(Joined::Put { revision, standing })
 }
 
 fn put_before(own: &RangeResponse) -> Joined {
@@ -249,9 +250,9 @@ pub(super) enum Attempted {
 
 pub(super) fn attempted(place: &Place, answer: &TxnResponse) -> Result<Attempted, Error> {
     if answer.succeeded {
-        let standing = Standing::First {
+        let standing = Box::new(Standing::First {
             previous: previous_grant(place, answer, 1)?,
-        };
+        });
         let revision = answer.header.revision;
         return Ok(Attempted::Taken(Joined::Put { revision, standing }));
     }

@@ -1,0 +1,173 @@
+//! Servers that stop, restart and forget.
+
+use std::time::{Duration, Instant};
+
+use handfast::{LostReason, State};
+
+use crate::{
+    server::Server,
+    util::{client, connect, connect_with, name, queue_of, soon, until},
+};
+
+#[tokio::test]
+async fn trap_03_a_silent_server_is_noticed_here_before_the_lease_can_end_there() {
+    let Some(server) = Server::own() else { return };
+    let ttl = Duration::from_secs(3);
+    let (hf, name) = (connect_with(&server, ttl), name("silent"));
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let mut states = hf.session().unwrap().watch();
+    let watching = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while !seen.contains(&"lost") {
+            states.changed().await.unwrap();
+            seen.push(states.borrow_and_update().code());
+        }
+        seen
+    });
+    let told = {
+        let tenure = guard.tenure();
+        tokio::spawn(async move {
+            tenure.expiring().await;
+            (tenure.check().is_ok(), tenure.remaining())
+        })
+    };
+    let stopped = Instant::now();
+    server.pause();
+    let reason = soon(guard.lost()).await;
+    let noticed = stopped.elapsed();
+    assert_eq!(reason, LostReason::Expired);
+    // The last keepalive the server saw was sent before it was stopped.
+    assert!(noticed < ttl, "{noticed:?}");
+    assert!(guard.check().is_err());
+    let (held, remaining) = soon(told).await.unwrap();
+    assert!(
+        held && remaining <= ttl / 4,
+        "told to stop with {remaining:?} left"
+    );
+    let seen = soon(watching).await.unwrap();
+    let at = |state: &str| {
+        seen.iter()
+            .position(|code| *code == state)
+            .expect("a state")
+    };
+    assert!(
+        at("suspended") < at("expiring") && at("expiring") < at("lost"),
+        "{seen:?}"
+    );
+
+    server.resume();
+    // A session comes back, what was held does not.
+    let next = soon(hf.lock(&name).acquire()).await.unwrap();
+    assert!(guard.check().is_err() && next.token() > guard.token());
+    assert!(next.previous_died());
+}
+
+#[tokio::test]
+async fn a_short_silence_is_survived() {
+    let Some(server) = Server::own() else { return };
+    let (hf, name) = (connect_with(&server, Duration::from_secs(6)), name("blip"));
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let mut states = hf.session().unwrap().watch();
+    server.pause();
+    soon(states.wait_for(|state| matches!(state, State::Suspended { .. })))
+        .await
+        .unwrap();
+    assert!(guard.check().is_ok());
+    server.resume();
+    soon(states.wait_for(|state| *state == State::Connected))
+        .await
+        .unwrap();
+    soon(guard.release()).await.unwrap();
+}
+
+#[tokio::test]
+async fn trap_10_a_restart_of_the_server_keeps_place_and_token() {
+    let Some(mut server) = Server::own() else {
+        return;
+    };
+    let (hf, other, client) = (connect(&server), connect(&server), client(&server));
+    let name = name("restart");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = other.lock(&name);
+        async move { lock.acquire().await }
+    });
+    let before = queue_of(&client, &name, 2).await;
+    let mut observer = soon(hf.election(&name).observe()).await.unwrap();
+    soon(observer.next()).await.unwrap();
+    server.kill();
+    server.start_again();
+    let after = queue_of(&client, &name, 2).await;
+    assert_eq!(before, after);
+    assert!(guard.check().is_ok());
+    assert!(!waiting.is_finished());
+    soon(guard.release()).await.unwrap();
+    let next = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(next.token(), before[1].create_revision);
+    assert_eq!(soon(observer.next()).await.unwrap().token, next.token());
+}
+
+#[tokio::test]
+async fn trap_10_compaction_while_waiting_is_never_seen() {
+    let Some(mut server) = Server::own() else {
+        return;
+    };
+    let (hf, other, client) = (connect(&server), connect(&server), client(&server));
+    let name = name("compact");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = other.lock(&name);
+        async move { lock.acquire().await }
+    });
+    queue_of(&client, &name, 2).await;
+    let mut observer = soon(hf.election(&name).observe()).await.unwrap();
+    assert_eq!(soon(observer.next()).await.unwrap().token, guard.token());
+    // What the watches would have to start from is compacted while they are cut off, so that
+    // they cannot go on when they come back.
+    server.kill();
+    server.start_again();
+    for _ in 0..20 {
+        let put = until(|| async { client.put("noise", "").await.ok() }).await;
+        client.compact(put.header.revision, true).await.unwrap();
+    }
+    assert!(!waiting.is_finished());
+    soon(guard.release()).await.unwrap();
+    let next = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(soon(observer.next()).await.unwrap().token, next.token());
+}
+
+#[tokio::test]
+async fn a_release_while_the_server_is_away_happens_when_it_is_back() {
+    let Some(server) = Server::own() else { return };
+    let (hf, other, client) = (connect(&server), connect(&server), client(&server));
+    let name = name("away");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    soon(other.session().unwrap().epoch()).await.unwrap();
+    server.pause();
+    drop(guard);
+    server.resume();
+    let next = soon(other.lock(&name).acquire()).await.unwrap();
+    assert!(!next.previous_died());
+    queue_of(&client, &name, 1).await;
+}
+
+#[tokio::test]
+async fn a_waiter_may_join_again_under_a_new_session() {
+    let Some(server) = Server::own() else { return };
+    let (hf, other, client) = (connect(&server), connect(&server), client(&server));
+    let name = name("rejoin");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = other.lock(&name).rejoin(true);
+        async move { lock.acquire().await }
+    });
+    let before = queue_of(&client, &name, 2).await;
+    client.lease_revoke(before[1].lease).await.unwrap();
+    until(|| async {
+        let keys = queue_of(&client, &name, 2).await;
+        (keys[1].key != before[1].key).then_some(())
+    })
+    .await;
+    soon(guard.release()).await.unwrap();
+    assert!(soon(waiting).await.unwrap().is_ok());
+}

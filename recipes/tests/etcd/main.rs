@@ -1,0 +1,17 @@
+//! The recipes against a real server: etcd from the PATH, or what the environment names.
+//!
+//! `HANDFAST_TEST_ENDPOINT` uses a server that runs already (tests that must stop or restart the
+//! server are then left out); `HANDFAST_TEST_SERVER_BIN` starts another binary with etcd's flags.
+
+mod cancel;
+mod election;
+mod faults;
+mod interop;
+mod lock;
+mod mirror;
+mod proxy;
+mod round_trips;
+mod server;
+mod session;
+mod traps;
+mod util;

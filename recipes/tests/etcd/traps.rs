@@ -1,0 +1,376 @@
+//! The mistakes other lock libraries have made, one test each.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use handfast::{
+    Error, Handfast, Kind, LostReason,
+    core::{Compare, Op, WatchEvent, WatchOptions},
+};
+
+use crate::{
+    proxy::Proxy,
+    server::shared,
+    util::{TTL, client, connect, name, queue, queue_of, revoke, soon, until},
+};
+
+#[tokio::test]
+async fn trap_01_p2_a_waiter_whose_lease_dies_fails_at_once_and_is_never_granted() {
+    let (client, name) = (client(shared()), name("zombie"));
+    let guard = soon(connect(shared()).lock(&name).acquire()).await.unwrap();
+    let doomed = connect(shared());
+    let waiting = tokio::spawn({
+        let lock = doomed.lock(&name);
+        async move { lock.acquire().await }
+    });
+    queue_of(&client, &name, 2).await;
+    revoke(&client, &doomed).await;
+    // The holder still holds: it is not its release that ends the wait.
+    let error = soon(waiting).await.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::SessionLost {
+                reason: LostReason::Revoked,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(guard.check().is_ok());
+    soon(guard.release()).await.unwrap();
+    queue_of(&client, &name, 0).await;
+}
+
+#[tokio::test]
+async fn trap_01_p1_a_candidate_whose_lease_dies_is_never_elected() {
+    let (client, name) = (client(shared()), name("phantom"));
+    let leader = soon(connect(shared()).election(&name).campaign())
+        .await
+        .unwrap();
+    let doomed = connect(shared());
+    let waiting = tokio::spawn({
+        let election = doomed.election(&name).value("phantom");
+        async move { election.campaign().await }
+    });
+    queue_of(&client, &name, 2).await;
+    revoke(&client, &doomed).await;
+    let error = soon(waiting).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "SESSION_LOST");
+    soon(leader.resign()).await.unwrap();
+    queue_of(&client, &name, 0).await;
+    assert!(
+        soon(doomed.election(&name).leader())
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn trap_01_a_waiter_whose_key_is_deleted_fails_at_once_with_the_reason() {
+    let (client, name) = (client(shared()), name("thrown-out"));
+    let boss = connect(shared());
+    let _guard = soon(boss.lock(&name).acquire()).await.unwrap();
+    let lock = connect(shared()).lock(&name);
+    let waiting = tokio::spawn(async move { lock.acquire().await });
+    queue_of(&client, &name, 2).await;
+    let seen = soon(boss.lock(&name).look()).await.unwrap();
+    let waiter = &seen.waiters()[0];
+    assert!(
+        soon(boss.lock(&name).break_member(waiter, "not you"))
+            .await
+            .unwrap()
+    );
+    let error = soon(waiting).await.unwrap().unwrap_err();
+    let Some(LostReason::Broken { why, .. }) = error.lost_reason() else {
+        panic!("{error}")
+    };
+    assert_eq!(why, "not you");
+}
+
+#[tokio::test]
+async fn trap_02_p3_two_tasks_of_one_session_exclude_each_other() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("shared"));
+    let one = soon(hf.lock(&name).acquire()).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = hf.lock(&name);
+        async move { lock.acquire().await }
+    });
+    let keys = queue_of(&client, &name, 2).await;
+    assert_eq!(keys[0].lease, keys[1].lease);
+    assert!(!waiting.is_finished());
+    soon(one.release()).await.unwrap();
+    let two = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(two.key(), &keys[1].key);
+}
+
+#[tokio::test]
+async fn trap_02_p4_a_stale_release_cannot_free_a_newer_hold() {
+    let (client, name) = (client(shared()), name("stale"));
+    let proxy = Proxy::start(shared().address()).await;
+    let hf = Handfast::builder()
+        .endpoints(&proxy.endpoint)
+        .ttl(TTL)
+        .build()
+        .unwrap();
+    let first = soon(hf.lock(&name).acquire()).await.unwrap();
+    let (key, token) = (first.key().clone(), first.token());
+    // The release is carried out and its answer lost, so it will be sent again.
+    proxy.swallow();
+    drop(first);
+    queue_of(&client, &name, 0).await;
+    let again = tokio::spawn({
+        let lock = hf.lock(&name);
+        async move { lock.acquire().await }
+    });
+    // As long as the release is unsettled the name is not used again by this session.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(queue(&client, &name).await.is_empty());
+    proxy.heal();
+    let second = soon(again).await.unwrap().unwrap();
+    assert!(second.key() == &key && second.token() > token);
+    // Even a copy of the first release that comes now does no harm.
+    let first_release = client
+        .txn()
+        .when([Compare::create_revision(&key).eq(token)])
+        .then([Op::delete(&key)]);
+    assert!(!soon(first_release.commit()).await.unwrap().succeeded);
+    assert_eq!(
+        queue(&client, &name).await[0].create_revision,
+        second.token()
+    );
+    assert!(second.check().is_ok());
+}
+
+#[tokio::test]
+async fn trap_04_a_proclaimed_value_stays_on_the_lease() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("proclaim"));
+    let leader = soon(hf.election(&name).value("a").campaign())
+        .await
+        .unwrap();
+    soon(leader.proclaim("b")).await.unwrap();
+    let pair = client.get(leader.key()).await.unwrap().unwrap();
+    assert_eq!((pair.value, pair.lease), ("b".into(), leader.lease()));
+    assert_eq!(pair.create_revision, leader.token());
+}
+
+#[tokio::test]
+async fn trap_04_a_key_taken_off_its_lease_is_honoured_and_shown() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("immortal"));
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    client.put(guard.key(), "").await.unwrap();
+    let other = connect(shared());
+    assert!(
+        soon(other.lock(&name).try_acquire())
+            .await
+            .unwrap()
+            .acquired()
+            .is_none()
+    );
+    let seen = soon(other.lock(&name).look()).await.unwrap();
+    assert!(seen.holder().unwrap().immortal);
+    soon(guard.release()).await.unwrap();
+    assert!(
+        soon(other.lock(&name).try_acquire())
+            .await
+            .unwrap()
+            .acquired()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn trap_05_a_timeout_leaves_no_entry() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("orphan"));
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    for _ in 0..3 {
+        let lock = hf.lock(&name).timeout(Duration::from_millis(50));
+        assert_eq!(soon(lock.acquire()).await.unwrap_err().code(), "TIMEOUT");
+    }
+    queue_of(&client, &name, 1).await;
+    soon(guard.release()).await.unwrap();
+    queue_of(&client, &name, 0).await;
+}
+
+#[tokio::test]
+async fn trap_08_nothing_comes_back_with_a_new_session() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("revive"));
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let session = hf.session().unwrap();
+    let first = soon(session.epoch()).await.unwrap();
+    revoke(&client, &hf).await;
+    assert_eq!(soon(guard.lost()).await, LostReason::Revoked);
+    let second = until(|| async {
+        session
+            .epoch()
+            .await
+            .ok()
+            .filter(|epoch| epoch.number() > first.number())
+    })
+    .await;
+    assert!(second.check().is_ok() && second.lease() != first.lease());
+    assert!(first.check().is_err() && guard.check().is_err());
+    assert!(queue(&client, &name).await.is_empty());
+    assert_eq!(soon(guard.release()).await.unwrap_err().code(), "LOCK_LOST");
+    // A new acquisition is another one.
+    assert!(
+        soon(hf.lock(&name).acquire())
+            .await
+            .unwrap()
+            .previous_died()
+    );
+}
+
+#[tokio::test]
+async fn trap_09_p5_nested_and_unrelated_keys_do_not_block() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("nested"));
+    client.put(format!("{name}/1"), "unrelated").await.unwrap();
+    client
+        .put(format!("{name}/config"), "unrelated")
+        .await
+        .unwrap();
+    for number in 0..10 {
+        client
+            .put(format!("{name}/data/{number}"), "unrelated")
+            .await
+            .unwrap();
+    }
+    let nested = soon(hf.lock(format!("{name}/sub")).acquire())
+        .await
+        .unwrap();
+    let other = connect(shared());
+    for round in 0..2 {
+        let guard = if round == 0 {
+            soon(other.lock(&name).try_acquire())
+                .await
+                .unwrap()
+                .acquired()
+                .unwrap()
+        } else {
+            soon(other.lock(&name).acquire()).await.unwrap()
+        };
+        // Others still wait for it, with all those keys in between.
+        assert!(
+            soon(hf.lock(&name).try_acquire())
+                .await
+                .unwrap()
+                .acquired()
+                .is_none()
+        );
+        let waiting = tokio::spawn({
+            let lock = hf.lock(&name);
+            async move { lock.acquire().await }
+        });
+        queue_of(&client, &name, 12 + 1 + 2).await;
+        client
+            .put(format!("{name}/later"), "unrelated")
+            .await
+            .unwrap();
+        client.delete(format!("{name}/later")).await.unwrap();
+        assert!(!waiting.is_finished());
+        soon(guard.release()).await.unwrap();
+        let guard = soon(waiting).await.unwrap().unwrap();
+        assert!(!guard.previous_died());
+        soon(guard.release()).await.unwrap();
+    }
+    assert!(nested.check().is_ok());
+}
+
+#[tokio::test]
+async fn trap_09_one_name_for_two_recipes_is_refused() {
+    let (hf, name) = (connect(shared()), name("kinds"));
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let error = soon(connect(shared()).election(&name).value("v").campaign())
+        .await
+        .unwrap_err();
+    let Error::KindConflict { wanted, found, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((wanted, found), (Kind::Election, Kind::Lock));
+    soon(guard.release()).await.unwrap();
+    let leader = soon(hf.election(&name).value("v").campaign())
+        .await
+        .unwrap();
+    let other = connect(shared());
+    for error in [
+        soon(other.lock(&name).acquire()).await.unwrap_err(),
+        soon(other.lock(&name).try_acquire()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.code(), "KIND_CONFLICT");
+    }
+    queue_of(&client(shared()), &name, 1).await;
+    soon(leader.resign()).await.unwrap();
+}
+
+#[tokio::test]
+async fn trap_12_a_grant_whose_answer_was_lost_is_found_again() {
+    let (client, name) = (client(shared()), name("doubt"));
+    let proxy = Proxy::start(shared().address()).await;
+    let hf = Handfast::builder()
+        .endpoints(&proxy.endpoint)
+        .ttl(TTL)
+        .build()
+        .unwrap();
+    soon(hf.session().unwrap().epoch()).await.unwrap();
+    proxy.swallow();
+    let waiting = tokio::spawn({
+        let lock = hf.lock(&name);
+        async move { lock.acquire().await }
+    });
+    let keys = queue_of(&client, &name, 1).await;
+    proxy.heal();
+    let guard = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(guard.token(), keys[0].create_revision);
+    assert!(!guard.previous_died());
+    // The first sending might still arrive somewhere: its key is never used again.
+    let key = guard.key().clone();
+    soon(guard.release()).await.unwrap();
+    let bar = [b"_handfast/gone/", &key[..]].concat();
+    assert!(client.get(&bar).await.unwrap().is_some());
+    let again = soon(hf.lock(&name).acquire()).await.unwrap();
+    assert_ne!(again.key(), &key);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trap_13_a_place_is_given_up_only_when_the_work_has_stopped() {
+    struct Stopping(Arc<AtomicBool>);
+    impl Drop for Stopping {
+        fn drop(&mut self) {
+            // Work that takes a moment to stop, and does not await.
+            std::thread::sleep(Duration::from_millis(200));
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let (client, name) = (client(shared()), name("stop"));
+    let stopped = Arc::new(AtomicBool::new(false));
+    let lock = connect(shared())
+        .lock(&name)
+        .max_hold(Duration::from_millis(300));
+    let guard = soon(lock.acquire()).await.unwrap();
+    let mut gone = client.watch(WatchOptions::key(guard.key()).start_revision(guard.token() + 1));
+    let stopping = Stopping(Arc::clone(&stopped));
+    let working = tokio::spawn(async move {
+        let work = guard.scope(async move {
+            let _stopping = stopping;
+            std::future::pending::<()>().await;
+        });
+        work.await.unwrap_err()
+    });
+    loop {
+        if let WatchEvent::Events { .. } = soon(gone.next()).await.unwrap().unwrap() {
+            break;
+        }
+    }
+    assert!(
+        stopped.load(Ordering::SeqCst),
+        "the place was free while the work still ran"
+    );
+    let error = soon(working).await.unwrap();
+    assert_eq!(error.lost_reason(), Some(&LostReason::MaxHold));
+}

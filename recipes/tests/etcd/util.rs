@@ -1,0 +1,102 @@
+//! What many tests need.
+
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU32, Ordering},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use handfast::{
+    Handfast,
+    core::{Client, KeyValue},
+};
+
+use crate::server::Server;
+
+/// Longer than anything takes that does not hang.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+/// A TTL that does not end during a test.
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+
+pub(crate) fn connect(server: &Server) -> Handfast {
+    connect_with(server, TTL)
+}
+
+pub(crate) fn connect_with(server: &Server, ttl: Duration) -> Handfast {
+    Handfast::builder()
+        .endpoints(&server.endpoint)
+        .ttl(ttl)
+        .app_name("test")
+        .build()
+        .unwrap()
+}
+
+pub(crate) fn client(server: &Server) -> Client {
+    Client::builder()
+        .endpoints(&server.endpoint)
+        .build()
+        .unwrap()
+}
+
+/// A name no other test, and no other run, uses.
+pub(crate) fn name(stem: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{stem}-{:x}-{count}", rand::random::<u32>())
+}
+
+/// `work`, or a panic when it hangs.
+pub(crate) async fn soon<F: Future>(work: F) -> F::Output {
+    tokio::time::timeout(LONG, work)
+        .await
+        .expect("it takes too long")
+}
+
+/// Waits until `look` finds something.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < LONG, "it does not come about");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The pairs under the name, oldest first.
+pub(crate) async fn queue(client: &Client, name: &str) -> Vec<KeyValue> {
+    let mut kvs = client.range(format!("{name}/")).prefix().await.unwrap().kvs;
+    kvs.sort_by_key(|pair| pair.create_revision);
+    kvs
+}
+
+/// Waits until `count` keys are under the name.
+pub(crate) async fn queue_of(client: &Client, name: &str, count: usize) -> Vec<KeyValue> {
+    until(|| async { Some(queue(client, name).await).filter(|keys| keys.len() == count) }).await
+}
+
+/// Polls `work` at most `polls` times; `None` if it was not done by then. It is dropped then.
+pub(crate) async fn poll_times<F: Future>(work: F, polls: usize) -> Option<F::Output> {
+    let mut work = pin!(work);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        let polled = work.as_mut().poll(context).map(Some);
+        if polled.is_pending() && left == 0 {
+            return Poll::Ready(None);
+        }
+        polled
+    })
+    .await
+}
+
+/// Ends the session's lease behind its back.
+pub(crate) async fn revoke(client: &Client, hf: &Handfast) {
+    let lease = hf.session().unwrap().lease().expect("a lease");
+    client.lease_revoke(lease).await.unwrap();
+}
