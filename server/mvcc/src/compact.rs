@@ -63,6 +63,11 @@ impl Swept {
         }
     }
 
+    /// Tells everybody, for there is nothing left to wait for.
+    pub(crate) fn release(self) {
+        self.waiting.into_iter().for_each(|(_, done)| done());
+    }
+
     fn finish(&mut self, upto: i64) -> Vec<Done> {
         self.upto = upto;
         let waiting = std::mem::take(&mut self.waiting);

@@ -49,8 +49,8 @@ pub enum Error {
     /// A time to live beyond what a lease may have.
     #[error("a time to live of {0} s is too large for a lease")]
     LeaseTtlTooLarge(i64),
-    /// A log entry that cannot be decoded.
-    #[error("malformed log entry: {0}")]
+    /// A log entry or a state file that makes no sense.
+    #[error("malformed data: {0}")]
     Malformed(String),
     /// The state file failed.
     #[error(transparent)]

@@ -2,7 +2,14 @@
 //!
 //! Owns the way from rows and leases to the memory they are served from. Must not write.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
+    thread,
+};
 
 use handfast_storage::state::{Row, State, View};
 
@@ -13,7 +20,7 @@ use crate::{
     keyspace::Keyspace,
     lease::Lessor,
     recent::Recent,
-    revision::NEVER_COMPACTED,
+    revision::{FIRST_REVISION, NEVER_COMPACTED},
     store::Shared,
 };
 
@@ -37,11 +44,13 @@ pub(crate) fn load(
     let view = state.view()?;
     let mut keyspace = Keyspace::new(options.value_cache_bytes, view.clone(), Arc::clone(recent));
     replay_rows(&view, &mut keyspace)?;
-    // The newest rows may have been swept, so that the rows alone do not tell the revision.
-    if let Some(revision) = number(&view, META_REVISION)? {
-        keyspace.revision = keyspace.revision.max(revision);
+    // A sweep never takes the newest rows, so both must tell the same.
+    let (found, expected) = (keyspace.revision, revision(&view)?);
+    if found != expected {
+        let detail = format!("the rows end at revision {found}, the store was at {expected}");
+        return Err(Error::Malformed(detail));
     }
-    keyspace.compacted = number(&view, META_COMPACTED)?.unwrap_or(NEVER_COMPACTED);
+    keyspace.compacted = compacted(&view)?;
     restore_leases(&view, &keyspace, lessor)?;
     let applied = view.applied()?;
     let shared = Shared {
@@ -58,27 +67,50 @@ pub(crate) fn load(
     })
 }
 
+/// The store revision a flush wrote.
+pub(crate) fn revision(view: &View) -> Result<i64, Error> {
+    Ok(number(view, META_REVISION)?.unwrap_or(FIRST_REVISION))
+}
+
+/// The compaction mark a flush wrote.
+pub(crate) fn compacted(view: &View) -> Result<i64, Error> {
+    Ok(number(view, META_COMPACTED)?.unwrap_or(NEVER_COMPACTED))
+}
+
 fn number(view: &View, name: &str) -> Result<Option<i64>, Error> {
     view.meta(name)?
         .map(|bytes| decode(name, &bytes))
         .transpose()
 }
 
+/// Reads and sorts in one thread and replays in this one: each is about half of the work.
 fn replay_rows(view: &View, keyspace: &mut Keyspace) -> Result<(), Error> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut flush_rows = |rows: &mut Vec<Row>| {
+    thread::scope(|threads| {
+        let (send, receive) = mpsc::sync_channel(1);
+        let reader = threads.spawn(move || read_sorted(view, &send));
+        for rows in receive {
+            rows.iter().for_each(|row| keyspace.replay(row));
+        }
+        match reader.join() {
+            Ok(read) => Ok(read?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn read_sorted(view: &View, send: &SyncSender<Vec<Row>>) -> Result<(), handfast_storage::Error> {
+    let mut rows: Vec<Row> = Vec::with_capacity(SORTED_ROWS);
+    let hand_over = |mut rows: Vec<Row>| {
         // Stable, so that the rows of one key stay in the order of their revisions.
         rows.sort_by(|a, b| a.key.cmp(&b.key));
-        rows.drain(..).for_each(|row| keyspace.replay(&row));
+        send.send(rows).is_ok()
     };
     view.scan((0, 0), usize::MAX, &mut |row| {
         rows.push(row);
-        if rows.len() >= SORTED_ROWS {
-            flush_rows(&mut rows);
-        }
-        true
+        rows.len() < SORTED_ROWS
+            || hand_over(mem::replace(&mut rows, Vec::with_capacity(SORTED_ROWS)))
     })?;
-    flush_rows(&mut rows);
+    hand_over(rows);
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! The store as a whole, against a naive model and against itself.
 
 mod etcd;
+mod install;
 mod model;
 mod properties;
 mod readers;
 mod replay;
 mod strategies;
+mod watchers;
 
 use std::{path::Path, sync::Arc};
 

@@ -160,6 +160,23 @@ fn the_revision_survives_when_no_row_is_left() {
 }
 
 #[test]
+fn a_file_whose_newest_rows_are_gone_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.apply(vec![put("a", ""), put("b", "")]);
+    fixture.store().flush().unwrap();
+    fixture.store().state.delete_rows(&[(3, 0)], &[]).unwrap();
+    drop(fixture.store.take());
+    let state_options = StateOptions {
+        sync: false,
+        ..StateOptions::default()
+    };
+    let path = fixture.dir.path().join("state.redb");
+    let state = State::open(Arc::new(RealDisk), &path, state_options).unwrap();
+    let opened = Store::open(Arc::new(state), fixture.options.clone());
+    assert!(matches!(opened, Err(crate::Error::Malformed(_))));
+}
+
+#[test]
 fn a_membership_is_kept_with_the_state() {
     let mut fixture = Fixture::new();
     let position = LogPosition { term: 3, index: 1 };
