@@ -1,12 +1,21 @@
 //! Servers that stop, restart and forget.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use handfast::{LostReason, State};
+use handfast::{
+    Handfast, LostReason, State,
+    core::session::{Clock, SystemClock},
+};
 
 use crate::{
-    server::Server,
-    util::{client, connect, connect_with, name, queue_of, soon, until},
+    server::{Server, shared},
+    util::{client, connect, connect_with, name, poll_times, queue_of, soon, until},
 };
 
 #[tokio::test]
@@ -170,4 +179,54 @@ async fn a_waiter_may_join_again_under_a_new_session() {
     .await;
     soon(guard.release()).await.unwrap();
     assert!(soon(waiting).await.unwrap().is_ok());
+}
+
+/// The system's clock and a jump that a test makes.
+#[derive(Debug, Default)]
+struct Jumping(AtomicU64);
+
+impl Clock for Jumping {
+    fn now(&self) -> Duration {
+        let jump = Duration::from_millis(self.0.load(Ordering::SeqCst));
+        SystemClock.now() + jump
+    }
+}
+
+#[tokio::test]
+async fn trap_03_after_a_suspend_the_first_look_says_lost_and_work_takes_no_step() {
+    let clock = Arc::new(Jumping::default());
+    let hf = Handfast::builder()
+        .endpoints(&shared().endpoint)
+        .ttl(Duration::from_secs(60))
+        .session(|options| options.clock(clock.clone()))
+        .build()
+        .unwrap();
+    let name = name("suspend");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let steps = AtomicU32::new(0);
+    let work = guard.scope(async {
+        loop {
+            steps.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(poll_times(work, 3).await.is_none());
+    let mut work = std::pin::pin!(guard.scope(async {
+        steps.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<()>().await;
+    }));
+    assert!(poll_times(work.as_mut(), 1).await.is_none());
+    let before = steps.load(Ordering::SeqCst);
+    assert_eq!(before, 4);
+    // No task of the library has run in between: this is about the clock alone.
+    clock.0.store(60_000, Ordering::SeqCst);
+    assert_eq!(guard.remaining(), Duration::ZERO);
+    assert_eq!(
+        guard.check().unwrap_err().lost_reason(),
+        Some(&LostReason::Expired)
+    );
+    assert_eq!(soon(work).await.unwrap_err().code(), "LOCK_LOST");
+    assert_eq!(steps.load(Ordering::SeqCst), before);
+    // The lease lives at the server; it is revoked, not revived.
+    queue_of(&client(shared()), &name, 0).await;
 }

@@ -3,13 +3,18 @@
 //! `HANDFAST_TEST_ENDPOINT` uses a server that runs already (tests that must stop or restart the
 //! server are then left out); `HANDFAST_TEST_SERVER_BIN` starts another binary with etcd's flags.
 
+#![allow(clippy::unwrap_used)]
+
 mod cancel;
+mod contention;
 mod election;
 mod faults;
 mod interop;
 mod lock;
 mod mirror;
 mod proxy;
+mod relay;
+mod replies;
 mod round_trips;
 mod server;
 mod session;
