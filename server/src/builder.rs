@@ -21,6 +21,7 @@ use crate::config::{Config, ConfigError, Url};
 use crate::dispatch::{Dispatch, Offer, Services};
 use crate::flusher::Flusher;
 use crate::ids::Ids;
+use crate::lanes::Lanes;
 use crate::limits;
 use crate::listen::{Connections, Listener, Tuning};
 use crate::server::{Parts, Server};
@@ -114,9 +115,8 @@ impl Builder {
 
     /// Starts the server. When this returns it serves, and leads its cluster of one.
     ///
-    /// Must be called within a tokio runtime with I/O and time enabled; the server lives in it.
-    /// Not cancel safe: a start that is dropped half way may hold the data directory until the
-    /// runtime ends.
+    /// The server has threads of its own, so any runtime will do. Not cancel safe: a start that is
+    /// dropped half way goes on, and the server then stops by itself.
     ///
     /// # Errors
     /// One sentence that says what to change: configuration, address, data directory, disk.
@@ -126,13 +126,27 @@ impl Builder {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let listeners = bind(&mut config).await?;
-        let opened = blocking({
-            let config = config.clone();
-            move || Opened::open(&config)
-        })
-        .await?;
-        start(config, listeners, opened).await
+        let lanes = Lanes::for_this_machine().map_err(Error::Thread)?;
+        let guard = StopUnlessStarted(Some(lanes.clone()));
+        let first = lanes.first().clone();
+        let starting = first.spawn(async move {
+            let listeners = bind(&mut config).await?;
+            let opened = blocking({
+                let config = config.clone();
+                move || Opened::open(&config)
+            })
+            .await?;
+            start(config, listeners, opened, lanes).await
+        });
+        let server = match starting.await {
+            Ok(started) => started?,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return Err(Error::Thread(io::Error::other("the runtime has ended"))),
+            },
+        };
+        guard.disarm();
+        Ok(server)
     }
 
     /// The configuration with the addresses this builder decides.
@@ -146,6 +160,23 @@ impl Builder {
         config.listen_client_urls = vec![url.clone()];
         config.advertise_client_urls = vec![url];
         Ok(config)
+    }
+}
+
+/// Ends the threads of a start that failed or was given up.
+struct StopUnlessStarted(Option<Lanes>);
+
+impl StopUnlessStarted {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for StopUnlessStarted {
+    fn drop(&mut self) {
+        if let Some(lanes) = self.0.take() {
+            lanes.stop();
+        }
     }
 }
 
@@ -273,6 +304,7 @@ async fn start(
     config: Config,
     listeners: Vec<(Listener, Offer)>,
     opened: Opened,
+    lanes: Lanes,
 ) -> Result<Server, Error> {
     let Opened {
         dir,
@@ -306,7 +338,7 @@ async fn start(
         streams: Arc::new(Streams::default()),
         ids: Ids::default(),
     });
-    let connections = Connections::default();
+    let connections = Connections::new(lanes.clone());
     let (services, tuning) = (Services::new(&node), Tuning::of(&config));
     for (listener, offer) in listeners {
         tracing::info!(url = %listener.url, ?offer, "listening");
@@ -324,6 +356,7 @@ async fn start(
         flusher,
         dir,
         client_urls,
+        lanes,
     }))
 }
 

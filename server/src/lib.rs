@@ -25,6 +25,7 @@ mod error;
 mod flusher;
 mod http1;
 mod ids;
+mod lanes;
 mod limits;
 mod listen;
 mod server;

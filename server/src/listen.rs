@@ -9,13 +9,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authority::LenientAuthority;
 use crate::config::{Config, Url};
 use crate::dispatch::Dispatch;
+use crate::lanes::Lanes;
 use crate::limits;
 
 /// A bound socket that nobody is served on yet.
@@ -98,8 +99,9 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// The tasks of all listeners and connections of a server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Connections {
+    lanes: Lanes,
     tasks: TaskTracker,
     /// No new connections, and no new requests on the present ones.
     drain: CancellationToken,
@@ -108,6 +110,16 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    /// Connections are spread over `lanes`; listeners stay on the first.
+    pub(crate) fn new(lanes: Lanes) -> Connections {
+        Connections {
+            lanes,
+            tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        }
+    }
+
     /// Serves a listener until the connections are drained.
     pub(crate) fn serve(&self, listener: Listener, dispatch: Dispatch, tuning: &Tuning) {
         let (this, builder) = (self.clone(), tuning.builder());
@@ -134,14 +146,26 @@ impl Connections {
     async fn accept(&self, listener: &Listener, dispatch: &Dispatch, builder: &Builder) {
         loop {
             let accepted = match &listener.socket {
-                Socket::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
+                Socket::Tcp(socket) => socket.accept().await.and_then(|(stream, _)| {
                     if let Err(error) = tune(&stream) {
                         tracing::debug!(%error, "a connection stays untuned");
                     }
-                    self.spawn(stream, dispatch.clone(), builder.clone());
+                    let stream = stream.into_std()?;
+                    self.spawn(
+                        || TcpStream::from_std(stream),
+                        dispatch.clone(),
+                        builder.clone(),
+                    );
+                    Ok(())
                 }),
-                Socket::Unix { socket, .. } => socket.accept().await.map(|(stream, _)| {
-                    self.spawn(stream, dispatch.clone(), builder.clone());
+                Socket::Unix { socket, .. } => socket.accept().await.and_then(|(stream, _)| {
+                    let stream = stream.into_std()?;
+                    self.spawn(
+                        || UnixStream::from_std(stream),
+                        dispatch.clone(),
+                        builder.clone(),
+                    );
+                    Ok(())
                 }),
             };
             if let Err(error) = accepted {
@@ -152,30 +176,35 @@ impl Connections {
         }
     }
 
-    fn spawn<I>(&self, io: I, dispatch: Dispatch, builder: Builder)
-    where
+    /// Serves a connection on the next lane; `open` registers its socket there.
+    fn spawn<I>(
+        &self,
+        open: impl FnOnce() -> io::Result<I> + Send + 'static,
+        dispatch: Dispatch,
+        builder: Builder,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(LenientAuthority::new(io));
         let (drain, kill) = (self.drain.clone(), self.kill.clone());
-        self.tasks.spawn(async move {
+        let served = async move {
+            let io = TokioIo::new(LenientAuthority::new(open()?));
             let connection = builder.serve_connection(io, dispatch);
             tokio::pin!(connection);
-            let ended = tokio::select! {
+            tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
                 () = drain.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    match kill.run_until_cancelled(connection).await {
-                        Some(ended) => ended,
-                        None => Ok(()),
-                    }
+                    kill.run_until_cancelled(connection).await.unwrap_or(Ok(()))
                 }
-            };
-            if let Err(error) = ended {
+            }
+        };
+        let logged = async move {
+            if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection ended badly");
             }
-        });
+        };
+        self.tasks.spawn_on(logged, self.lanes.next());
     }
 }
 

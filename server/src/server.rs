@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use handfast_storage::data_dir::DataDir;
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::api::Node;
 use crate::builder::{Builder, Error, blocking};
 use crate::flusher::Flusher;
+use crate::lanes::Lanes;
 use crate::limits;
 use crate::listen::Connections;
 
@@ -25,7 +25,7 @@ pub struct Server {
     data_dir: PathBuf,
     member_id: u64,
     cluster_id: u64,
-    runtime: Handle,
+    lanes: Lanes,
     running: Option<Running>,
 }
 
@@ -36,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) flusher: Flusher,
     pub(crate) dir: DataDir,
     pub(crate) client_urls: Vec<String>,
+    pub(crate) lanes: Lanes,
 }
 
 struct Running {
@@ -60,7 +61,7 @@ impl Server {
         Builder::default()
     }
 
-    /// Must be called within a tokio runtime.
+    /// Must be called on a lane.
     pub(crate) fn run(parts: Parts) -> Server {
         let Parts {
             node,
@@ -68,6 +69,7 @@ impl Server {
             flusher,
             dir,
             client_urls,
+            lanes,
         } = parts;
         let watchdog = tokio::spawn(watch_leader(Arc::clone(&node))).abort_handle();
         Server {
@@ -75,7 +77,7 @@ impl Server {
             data_dir: dir.path().to_owned(),
             member_id: node.member.id,
             cluster_id: node.cluster_id,
-            runtime: Handle::current(),
+            lanes,
             running: Some(Running {
                 node,
                 connections,
@@ -132,21 +134,36 @@ impl Server {
         let Some(running) = self.running.take() else {
             return Ok(());
         };
-        match self.runtime.spawn(running.stop()).await {
+        let stopped = match self.stop(running).await {
             Ok(stopped) => stopped,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime went first and took the server with it.
+                // A lane ends only after this task, so nothing cancels it.
                 Err(_) => Ok(()),
             },
-        }
+        };
+        let lanes = self.lanes.clone();
+        blocking(move || lanes.join()).await;
+        stopped
+    }
+}
+
+impl Server {
+    /// Stops on the server's own thread, and lets the threads go when that is done.
+    fn stop(&self, running: Running) -> JoinHandle<Result<(), Error>> {
+        let lanes = self.lanes.clone();
+        self.lanes.first().spawn(async move {
+            let stopped = running.stop().await;
+            lanes.stop();
+            stopped
+        })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            self.runtime.spawn(running.stop());
+            drop(self.stop(running));
         }
     }
 }

@@ -1,0 +1,105 @@
+//! The threads a server runs on.
+//!
+//! Owns them and how work reaches them. Each lane is a single-threaded runtime: the replies of one
+//! batch then leave a connection in one write, where a work-stealing runtime wakes the connection
+//! for each of them; measured, that halves the CPU time of a small call. It also makes a server
+//! independent of the runtime of the program that embeds it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+/// Running lanes. Clones share them; they end when told to.
+#[derive(Debug, Clone)]
+pub(crate) struct Lanes {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    handles: Vec<Handle>,
+    next: AtomicUsize,
+    stop: CancellationToken,
+    threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Lanes {
+    /// As many lanes as leave one core for the log, the disk and the kernel.
+    pub(crate) fn for_this_machine() -> io::Result<Lanes> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Lanes::start(cores.saturating_sub(1).max(1))
+    }
+
+    fn start(count: usize) -> io::Result<Lanes> {
+        let stop = CancellationToken::new();
+        let (mut handles, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            handles.push(runtime.handle().clone());
+            let stop = stop.clone();
+            let lane = std::thread::Builder::new().name(format!("handfast-{number}"));
+            threads.push(lane.spawn(move || runtime.block_on(stop.cancelled()))?);
+        }
+        let shared = Shared {
+            handles,
+            next: AtomicUsize::new(0),
+            stop,
+            threads: threads.into(),
+        };
+        Ok(Lanes {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The lane of everything that there is only one of.
+    pub(crate) fn first(&self) -> &Handle {
+        &self.shared.handles[0]
+    }
+
+    /// The lane of the next connection: each in turn.
+    pub(crate) fn next(&self) -> &Handle {
+        let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        &self.shared.handles[turn % self.shared.handles.len()]
+    }
+
+    /// Ends every lane, and with it what still runs there. Returns at once.
+    pub(crate) fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+
+    /// Waits until the threads are gone. Blocks, so never call it on a lane.
+    pub(crate) fn join(&self) {
+        for thread in self.shared.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the server panicked");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_take_turns_and_lanes_end_when_told() {
+        let lanes = Lanes::start(2).unwrap();
+        let name = |handle: &Handle| {
+            let (tell, told) = std::sync::mpsc::channel();
+            handle.spawn(async move {
+                let name = std::thread::current().name().map(str::to_owned);
+                tell.send(name).unwrap();
+            });
+            told.recv().unwrap().unwrap()
+        };
+        let turns: Vec<_> = (0..3).map(|_| name(lanes.next())).collect();
+        assert_eq!(turns, ["handfast-0", "handfast-1", "handfast-0"]);
+        assert_eq!(name(lanes.first()), "handfast-0");
+        lanes.stop();
+        lanes.join();
+    }
+}
