@@ -16,7 +16,7 @@ const MAX_REVISIONS: usize = 1000;
 const MAX_EVENTS: usize = 10_000;
 
 /// Up to this many watchers are asked one by one, which is cheaper than the lookup by key.
-const FEW: usize = 8;
+const FEW: usize = if cfg!(test) { 2 } else { 8 };
 
 /// A piece of history and who wants what of it.
 struct Piece<'a> {

@@ -89,19 +89,7 @@ impl Model {
     /// Makes everything durable, so that the ring may drop it.
     pub(super) fn flush(&self) {
         let mut state = self.state.lock();
-        let (flushed, compacted) = (state.flushed, state.compacted);
-        let rows: Vec<Event> = state
-            .log
-            .iter()
-            .filter(|event| event.main() > flushed)
-            .cloned()
-            .collect();
-        state.disk.extend(
-            rows.into_iter()
-                .map(|event| ((event.main(), event.sub), event)),
-        );
-        state.flushed = state.revision;
-        state.sweep(compacted);
+        state.flush();
         self.recent.set_flushed(state.flushed);
     }
 
@@ -113,10 +101,15 @@ impl Model {
         }
     }
 
-    /// As if a snapshot of this very store had been installed: the ring is empty.
-    pub(super) fn install(&self) {
-        self.flush();
-        let revision = self.revision();
+    /// As if a snapshot had been installed that is ahead by these transactions: nobody was told of
+    /// them, and the ring is empty.
+    pub(super) fn install(&self, ahead: Vec<Vec<Change>>) {
+        let mut state = self.state.lock();
+        for changes in ahead {
+            state.apply(changes);
+        }
+        let revision = state.revision;
+        state.flush();
         self.recent.reset(revision);
         self.hub.reset(revision);
     }
@@ -177,6 +170,17 @@ impl State {
         self.revision = main;
         self.log.extend(events.iter().cloned());
         Some(Commit::new(main, events))
+    }
+
+    fn flush(&mut self) {
+        let new = self
+            .log
+            .partition_point(|event| event.main() <= self.flushed);
+        let rows = self.log[new..].iter();
+        self.disk
+            .extend(rows.map(|event| ((event.main(), event.sub), event.clone())));
+        self.flushed = self.revision;
+        self.sweep(self.compacted);
     }
 
     /// Drops the rows that a read at `compacted` or later cannot need.

@@ -39,7 +39,7 @@ enum Step {
     Reopen(usize),
     Flush,
     Compact(i64),
-    Install,
+    Install(Vec<Vec<(usize, bool)>>),
 }
 
 fn new_watch() -> impl Strategy<Value = NewWatch> {
@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     let poll =
         (stream.clone(), 0usize..2_000).prop_map(|(stream, budget)| Step::Poll(stream, budget));
     prop_oneof![
-        10 => commits.prop_map(Step::Commit),
+        10 => commits.clone().prop_map(Step::Commit),
         4 => (stream.clone(), new_watch()).prop_map(|(stream, new)| Step::Create(stream, new)),
         1 => (stream.clone(), 0usize..8).prop_map(|(stream, pick)| Step::Cancel(stream, pick)),
         2 => stream.clone().prop_map(Step::Progress),
@@ -73,7 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => stream.prop_map(Step::Reopen),
         3 => Just(Step::Flush),
         1 => (0i64..20).prop_map(Step::Compact),
-        1 => Just(Step::Install),
+        1 => commits.prop_map(Step::Install),
     ]
 }
 
@@ -290,6 +290,10 @@ fn changes(commit: &[(usize, bool)], number: usize) -> Vec<Change> {
     changes
 }
 
+fn transactions(batch: &[Vec<(usize, bool)>], number: usize) -> Vec<Vec<Change>> {
+    batch.iter().map(|commit| changes(commit, number)).collect()
+}
+
 fn run(ring: usize, steps: Vec<Step>) {
     let model = Model::new(Window {
         bytes: usize::MAX,
@@ -298,9 +302,7 @@ fn run(ring: usize, steps: Vec<Step>) {
     let mut clients: Vec<Checker> = (0..STREAMS).map(|_| Checker::new(&model)).collect();
     for (number, step) in steps.into_iter().enumerate() {
         match step {
-            Step::Commit(batch) => {
-                model.commit(batch.iter().map(|commit| changes(commit, number)).collect());
-            }
+            Step::Commit(batch) => model.commit(transactions(&batch, number)),
             Step::Create(stream, new) => clients[stream].create(&new),
             Step::Cancel(stream, pick) => clients[stream].cancel(pick),
             Step::Progress(stream) => clients[stream].client.stream.handle(progress()),
@@ -312,7 +314,7 @@ fn run(ring: usize, steps: Vec<Step>) {
             Step::Reopen(stream) => clients[stream] = Checker::new(&model),
             Step::Flush => model.flush(),
             Step::Compact(back) => model.compact(model.revision() - back),
-            Step::Install => model.install(),
+            Step::Install(batch) => model.install(transactions(&batch, number)),
         }
     }
     clients.into_iter().for_each(Checker::finish);
