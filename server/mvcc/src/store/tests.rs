@@ -1,5 +1,6 @@
 //! The store as a whole, against a naive model and against itself.
 
+mod crashes;
 mod etcd;
 mod install;
 mod model;
