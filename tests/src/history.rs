@@ -68,7 +68,11 @@ impl History {
         for event in events {
             let pair = event.kv.clone().ok_or("an event without a pair")?;
             if pair.mod_revision < self.revision() {
-                return Err(format!("revision {} after {}", pair.mod_revision, self.revision()));
+                return Err(format!(
+                    "revision {} after {}",
+                    pair.mod_revision,
+                    self.revision()
+                ));
             }
             self.follow(&event, &pair)?;
             self.events.push(event);
@@ -81,12 +85,19 @@ impl History {
     /// # Errors
     /// Where the two part.
     pub fn same(&self, again: &[Event]) -> Result<(), String> {
-        let at = self.events.iter().zip(again).take_while(|(one, two)| one == two).count();
+        let at = self
+            .events
+            .iter()
+            .zip(again)
+            .take_while(|(one, two)| one == two)
+            .count();
         if at == self.events.len() && at == again.len() {
             return Ok(());
         }
         let (one, two) = (self.events.get(at), again.get(at));
-        Err(format!("two readings differ at event {at}: {one:?} and {two:?}"))
+        Err(format!(
+            "two readings differ at event {at}: {one:?} and {two:?}"
+        ))
     }
 
     /// Checks that every write is there exactly if its client was told so.
@@ -114,11 +125,21 @@ impl History {
     /// The first key that differs.
     pub fn leads_to(&self, pairs: &[KeyValue]) -> Result<(), String> {
         if pairs.len() != self.pairs.len() {
-            return Err(format!("{} keys instead of {}", pairs.len(), self.pairs.len()));
+            return Err(format!(
+                "{} keys instead of {}",
+                pairs.len(),
+                self.pairs.len()
+            ));
         }
-        match pairs.iter().find(|pair| self.pairs.get(&pair.key) != Some(*pair)) {
+        match pairs
+            .iter()
+            .find(|pair| self.pairs.get(&pair.key) != Some(*pair))
+        {
             None => Ok(()),
-            Some(pair) => Err(format!("{pair:?} instead of {:?}", self.pairs.get(&pair.key))),
+            Some(pair) => Err(format!(
+                "{pair:?} instead of {:?}",
+                self.pairs.get(&pair.key)
+            )),
         }
     }
 
@@ -136,7 +157,11 @@ impl History {
         if (pair.version, pair.create_revision) != (version, created) {
             return Err(format!("{event:?} follows {before:?}"));
         }
-        if self.values.insert(pair.value.clone(), self.events.len()).is_some() {
+        if self
+            .values
+            .insert(pair.value.clone(), self.events.len())
+            .is_some()
+        {
             return Err(format!("one write is in the history twice: {event:?}"));
         }
         self.pairs.insert(pair.key.clone(), pair.clone());
@@ -147,9 +172,10 @@ impl History {
         match (&write.value, &write.fate) {
             (Some(value), _) => self.values.get(value).map(|&at| revision(&self.events[at])),
             // A deletion has no value to be known by, so only an acknowledged one can be found.
-            (None, Fate::Acknowledged(at)) => {
-                self.deletions.contains(&(write.key.clone(), *at)).then_some(*at)
-            }
+            (None, Fate::Acknowledged(at)) => self
+                .deletions
+                .contains(&(write.key.clone(), *at))
+                .then_some(*at),
             (None, _) => None,
         }
     }
@@ -172,21 +198,40 @@ mod tests {
             version,
             lease: 0,
         };
-        Event { kv: Some(pair), ..Event::default() }
+        Event {
+            kv: Some(pair),
+            ..Event::default()
+        }
     }
 
     fn delete(key: &'static str, at: i64) -> Event {
-        let pair = KeyValue { key: key.into(), mod_revision: at, ..KeyValue::default() };
-        Event { r#type: EventType::Delete as i32, kv: Some(pair), ..Event::default() }
+        let pair = KeyValue {
+            key: key.into(),
+            mod_revision: at,
+            ..KeyValue::default()
+        };
+        Event {
+            r#type: EventType::Delete as i32,
+            kv: Some(pair),
+            ..Event::default()
+        }
     }
 
     fn write(key: &'static str, value: Option<&'static str>, fate: Fate) -> Write {
-        Write { key: key.into(), value: value.map(Into::into), fate }
+        Write {
+            key: key.into(),
+            value: value.map(Into::into),
+            fate,
+        }
     }
 
     fn sample() -> History {
         let mut history = History::default();
-        let events = vec![put("a", "1", 2, 1, 2), put("a", "2", 3, 2, 2), delete("a", 4)];
+        let events = vec![
+            put("a", "1", 2, 1, 2),
+            put("a", "2", 3, 2, 2),
+            delete("a", 4),
+        ];
         history.extend(events).unwrap();
         history
     }
@@ -207,7 +252,10 @@ mod tests {
         let refused = write("a", Some("2"), Refused);
         let not_deleted = write("a", None, Acknowledged(3));
         for wrong in [lost, moved, refused, not_deleted] {
-            assert!(history.agrees(std::slice::from_ref(&wrong)).is_err(), "{wrong:?}");
+            assert!(
+                history.agrees(std::slice::from_ref(&wrong)).is_err(),
+                "{wrong:?}"
+            );
         }
     }
 
@@ -232,7 +280,11 @@ mod tests {
         let pair = put("b", "9", 5, 1, 5).kv.unwrap();
         history.leads_to(std::slice::from_ref(&pair)).unwrap();
         assert!(history.leads_to(&[]).is_err());
-        assert!(history.leads_to(&[KeyValue { version: 2, ..pair }]).is_err());
+        assert!(
+            history
+                .leads_to(&[KeyValue { version: 2, ..pair }])
+                .is_err()
+        );
         assert!(history.same(&sample().events).is_err());
         history.same(&history.events.clone()).unwrap();
     }

@@ -11,6 +11,7 @@ pub mod dice;
 pub mod differential;
 pub mod harness;
 pub mod history;
+pub mod masked;
 
 /// What a test gives back: any error fails it with its message.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -46,7 +46,10 @@ async fn no_acknowledged_write_is_lost_by_twenty_kills() -> Result<()> {
         server.restart().await?;
         let client = server.client()?;
         let count = |writes: &[Write]| {
-            writes.iter().filter(|write| matches!(write.fate, Fate::Acknowledged(_))).count()
+            writes
+                .iter()
+                .filter(|write| matches!(write.fate, Fate::Acknowledged(_)))
+                .count()
         };
         acknowledged += count(&writes);
         let last = last_acknowledged(&writes);
@@ -63,13 +66,22 @@ async fn no_acknowledged_write_is_lost_by_twenty_kills() -> Result<()> {
     let again = events(&client, 1, history.revision()).await?;
     history.same(&again)?;
     history.leads_to(&all_pairs(&client).await?)?;
-    println!("{KILLS} kills, {acknowledged} acknowledged writes, {} events", history.len());
-    assert!(acknowledged > 1_000, "the load was too light to prove anything: {acknowledged}");
+    println!(
+        "{KILLS} kills, {acknowledged} acknowledged writes, {} events",
+        history.len()
+    );
+    assert!(
+        acknowledged > 1_000,
+        "the load was too light to prove anything: {acknowledged}"
+    );
     Ok(())
 }
 
 fn seed() -> Result<u64> {
-    Ok(std::env::var("HANDFAST_SEED").as_deref().unwrap_or("1").parse()?)
+    Ok(std::env::var("HANDFAST_SEED")
+        .as_deref()
+        .unwrap_or("1")
+        .parse()?)
 }
 
 /// Runs the writers until a chosen number of writes is acknowledged, and kills in their midst.
@@ -117,7 +129,11 @@ impl Load {
         while !self.stop.load(Ordering::Relaxed) {
             number += 1;
             let shared = format!("shared/{}", self.dice.below(SHARED_KEYS));
-            let key = if self.dice.percent(50) { self.own_key.clone() } else { shared.into() };
+            let key = if self.dice.percent(50) {
+                self.own_key.clone()
+            } else {
+                shared.into()
+            };
             let value = Bytes::from(format!("{}-{number}", self.name));
             let kind = self.dice.below(10);
             let call = tokio::time::timeout(CALL_LIMIT, self.write(kind, &key, &value));
@@ -141,25 +157,41 @@ impl Load {
     }
 
     async fn write(&mut self, kind: u64, key: &Bytes, value: &Bytes) -> Result<Fate, Status> {
-        let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
+        let put = PutRequest {
+            key: key.clone(),
+            value: value.clone(),
+            ..PutRequest::default()
+        };
         match kind {
             0..5 => {
                 let answer = self.client.kv.put(put).await?.into_inner();
-                Ok(Fate::Acknowledged(answer.header.map_or(0, |header| header.revision)))
+                Ok(Fate::Acknowledged(
+                    answer.header.map_or(0, |header| header.revision),
+                ))
             }
             5..9 => self.put_if_unchanged(put).await,
             _ => {
-                let request = DeleteRangeRequest { key: key.clone(), ..Default::default() };
+                let request = DeleteRangeRequest {
+                    key: key.clone(),
+                    ..Default::default()
+                };
                 let answer = self.client.kv.delete_range(request).await?.into_inner();
                 let revision = answer.header.map_or(0, |header| header.revision);
-                Ok(if answer.deleted == 0 { Fate::Refused } else { Fate::Acknowledged(revision) })
+                Ok(if answer.deleted == 0 {
+                    Fate::Refused
+                } else {
+                    Fate::Acknowledged(revision)
+                })
             }
         }
     }
 
     /// Reads a key and writes it if nobody else did meanwhile.
     async fn put_if_unchanged(&mut self, put: PutRequest) -> Result<Fate, Status> {
-        let read = RangeRequest { key: put.key.clone(), ..RangeRequest::default() };
+        let read = RangeRequest {
+            key: put.key.clone(),
+            ..RangeRequest::default()
+        };
         let seen = self.client.kv.range(read).await?.into_inner();
         let mod_revision = seen.kvs.first().map_or(0, |pair| pair.mod_revision);
         let unchanged = Compare {
@@ -168,17 +200,30 @@ impl Load {
             target_union: Some(TargetUnion::ModRevision(mod_revision)),
             ..Compare::default()
         };
-        let put = RequestOp { request: Some(Request::RequestPut(put)) };
-        let txn = TxnRequest { compare: vec![unchanged], success: vec![put], failure: vec![] };
+        let put = RequestOp {
+            request: Some(Request::RequestPut(put)),
+        };
+        let txn = TxnRequest {
+            compare: vec![unchanged],
+            success: vec![put],
+            failure: vec![],
+        };
         let answer = self.client.kv.txn(txn).await?.into_inner();
         let revision = answer.header.map_or(0, |header| header.revision);
-        Ok(if answer.succeeded { Fate::Acknowledged(revision) } else { Fate::Refused })
+        Ok(if answer.succeeded {
+            Fate::Acknowledged(revision)
+        } else {
+            Fate::Refused
+        })
     }
 }
 
 /// Whether the server itself said no; a broken connection says nothing.
 fn is_refusal(status: &Status) -> bool {
-    matches!(status.code(), Code::InvalidArgument | Code::NotFound | Code::OutOfRange)
+    matches!(
+        status.code(),
+        Code::InvalidArgument | Code::NotFound | Code::OutOfRange
+    )
 }
 
 fn last_acknowledged(writes: &[Write]) -> i64 {
@@ -190,13 +235,20 @@ fn last_acknowledged(writes: &[Write]) -> i64 {
 }
 
 async fn read_revision(client: &Client) -> Result<i64> {
-    let read = RangeRequest { key: "any".into(), ..RangeRequest::default() };
+    let read = RangeRequest {
+        key: "any".into(),
+        ..RangeRequest::default()
+    };
     let answer = client.kv.clone().range(read).await?.into_inner();
     Ok(answer.header.map_or(0, |header| header.revision))
 }
 
 async fn all_pairs(client: &Client) -> Result<Vec<handfast_proto::mvccpb::KeyValue>> {
-    let all = RangeRequest { key: "\0".into(), range_end: "\0".into(), ..Default::default() };
+    let all = RangeRequest {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        ..Default::default()
+    };
     Ok(client.kv.clone().range(all).await?.into_inner().kvs)
 }
 
@@ -211,12 +263,12 @@ async fn events(client: &Client, from: i64, to: i64) -> Result<Vec<Event>> {
         start_revision: from,
         ..WatchCreateRequest::default()
     };
-    let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let create = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    };
     // The stream of requests stays open, or the server may end the watch.
-    let requests = tokio_stream::StreamExt::chain(
-        tokio_stream::iter([create]),
-        tokio_stream::pending(),
-    );
+    let requests =
+        tokio_stream::StreamExt::chain(tokio_stream::iter([create]), tokio_stream::pending());
     let mut responses = client.watch.clone().watch(requests).await?.into_inner();
     let mut events: Vec<Event> = Vec::new();
     loop {

@@ -248,11 +248,18 @@ fn branch(dice: &mut Dice, depth: u32) -> Vec<RequestOp> {
         return vec![op; TOO_MANY - dice.below(3) as usize];
     }
     let count = dice.below(if depth == 0 { 5 } else { 3 });
-    (0..count)
-        .map(|_| RequestOp {
-            request: request(dice, depth),
-        })
-        .collect()
+    let mut ops = Vec::new();
+    let mut has_nested = false;
+    for _ in 0..count {
+        let request = request(dice, depth);
+        let is_nested = matches!(request, Some(Request::RequestTxn(_)));
+        // One nested transaction in a branch, see `accepted`.
+        if !(is_nested && has_nested) {
+            ops.push(RequestOp { request });
+        }
+        has_nested |= is_nested;
+    }
+    ops
 }
 
 fn request(dice: &mut Dice, depth: u32) -> Option<Request> {

@@ -46,23 +46,42 @@ impl Subject {
 /// # Errors
 /// When the build fails.
 pub fn handfast() -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        if let Some(path) = env::var_os("HANDFAST_BIN") {
-            return Ok(PathBuf::from(path));
-        }
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "handfast-cli"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .map_err(|error| format!("cannot run cargo: {error}"))?;
-        if !status.success() {
-            return Err("cargo build -p handfast-cli failed".to_owned());
-        }
-        Ok(target_directory().join("debug").join("handfast"))
-    });
-    built.clone().map_err(Into::into)
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    if let Some(path) = env::var_os("HANDFAST_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    BUILT
+        .get_or_init(|| build(&["--package", "handfast-cli"]))
+        .clone()?;
+    Ok(target_directory().join("debug").join("handfast"))
+}
+
+/// The program of `examples/` with this name, built once per test process.
+///
+/// # Errors
+/// When the build fails.
+pub fn example(name: &str) -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    let all = || build(&["--package", "handfast-examples", "--examples"]);
+    BUILT.get_or_init(all).clone()?;
+    Ok(target_directory().join("debug").join("examples").join(name))
+}
+
+fn build(what: &[&str]) -> Result<(), String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--quiet"])
+        .args(what)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("cargo build {what:?} failed"))
+    }
 }
 
 /// Cargo's target directory, seen from the running test: `<target>/<profile>/deps/<test>`.

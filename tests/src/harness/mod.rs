@@ -8,7 +8,7 @@ mod http;
 mod port;
 mod server;
 
-pub use binary::{Subject, find, handfast, target_directory};
+pub use binary::{Subject, example, find, handfast, target_directory};
 pub use etcdctl::{Etcdctl, Output, Running};
 pub use http::http_get;
 pub use port::free_port;
