@@ -30,7 +30,7 @@ machine it says more than operations per second. It needs the server on this mac
 found by the port, or given with --pid.
 
   handfast bench put get --inflight 256
-  handfast bench --vs 127.0.0.1:2479 --rounds 7     short rounds, the two servers in turn
+  handfast bench --vs 127.0.0.1:2479 --rounds 11    short rounds, the two servers in turn
 
 Keys are written under handfast-bench/ and deleted at the end.";
 
@@ -62,7 +62,7 @@ pub(crate) struct BenchArgs {
     /// Clients that hand one lock on to each other
     #[arg(long, default_value_t = 10, value_parser = at_least_one)]
     waiters: usize,
-    /// How long a round lasts [default: 3s]
+    /// How long a round lasts [default: 3s, with --vs 1s]
     #[arg(long, value_parser = duration, conflicts_with = "ops")]
     duration: Option<Duration>,
     /// How many operations a round has, instead of a duration
@@ -71,7 +71,7 @@ pub(crate) struct BenchArgs {
     /// How long to run before each round without counting
     #[arg(long, value_parser = duration, default_value = "300ms")]
     warmup: Duration,
-    /// Rounds for each workload; medians are shown [default: 1, with --vs 5]
+    /// Rounds for each workload; medians are shown [default: 1, with --vs 7]
     #[arg(long, value_parser = at_least_one)]
     rounds: Option<usize>,
     /// Measure this server too, in turn with the first
@@ -185,7 +185,7 @@ async fn measure(
     targets: &[Target],
     quiet: bool,
 ) -> Result<Vec<Summary>, Failure> {
-    let rounds = args.rounds.unwrap_or(if targets.len() > 1 { 5 } else { 1 });
+    let rounds = args.rounds.unwrap_or(if targets.len() > 1 { 7 } else { 1 });
     let bar = progress(kind, rounds * targets.len(), quiet);
     let mut summaries: Vec<Summary> = targets.iter().map(Summary::new).collect();
     for number in 0..rounds {
@@ -221,9 +221,11 @@ async fn one_round(
     target: &Target,
     bar: &ProgressBar,
 ) -> Result<Round, Failure> {
+    // Short turns: what disturbs the machine then meets both servers.
+    let seconds = if args.vs.is_some() { 1 } else { 3 };
     let budget = match args.ops {
         Some(ops) => Budget::Ops(ops),
-        None => Budget::Time(args.duration.unwrap_or(Duration::from_secs(3))),
+        None => Budget::Time(args.duration.unwrap_or(Duration::from_secs(seconds))),
     };
     bar.set_message(format!("{} preparing", target.label()));
     let gauge = Gauge::new(budget);

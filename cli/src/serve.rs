@@ -6,6 +6,7 @@
 mod args;
 mod greeting;
 mod log;
+mod notify;
 mod signals;
 
 use clap::ArgMatches;
@@ -27,24 +28,18 @@ pub(crate) fn run(matches: &ArgMatches, preset: Preset) -> i32 {
         Err(error) => return refuse(&error),
     };
     log::start(&resolved.config);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads())
-        .thread_name("handfast")
+    // The server has threads of its own; this one only waits for signals.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&format!("the system gives no threads: {error}")),
+        Err(error) => return refuse(&format!("the system refuses to watch for signals: {error}")),
     };
     let code = runtime.block_on(serve(resolved, preset));
     // A stop that was forced must not wait for what hangs.
     runtime.shutdown_background();
     code
-}
-
-/// One core is left to the log thread: it waits for the disk, but its encoding is work too.
-fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1))
 }
 
 fn refuse(error: &dyn std::fmt::Display) -> i32 {
@@ -74,6 +69,7 @@ async fn serve(resolved: Resolved, preset: Preset) -> i32 {
         Err(error) => return refuse(&error),
     };
     tracing::info!(endpoint = %server.endpoint(), "ready to serve client requests");
+    notify::ready();
     if greet {
         greeting::print(&config, &server);
     }
@@ -89,6 +85,7 @@ async fn wait(server: Server, signals: &mut Signals) -> i32 {
         }
         reason = server.failed() => Some(reason),
     };
+    notify::stopping();
     let stopped = tokio::select! {
         stopped = server.shutdown() => stopped,
         signal = signals.recv() => {

@@ -71,7 +71,7 @@ fn two_servers_take_turns_and_are_compared() {
     assert!(result["first_to_second"]["ops_per_s"].as_f64().unwrap() > 0.0);
     let text = first.say(&[&vs[..], &SMALL[..]].concat());
     assert!(
-        text.contains("CPU/op") && text.contains("first / second"),
+        text.contains("CPU µs/op") && text.contains("first / second"),
         "{text}"
     );
 }

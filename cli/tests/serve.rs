@@ -245,3 +245,46 @@ fn help_is_grouped_and_complete() {
         assert!(said.out.contains(word), "no `{word}` in the help");
     }
 }
+
+#[test]
+fn a_configuration_file_replaces_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, data) = (
+        format!("127.0.0.1:{}", free_port()),
+        dir.path().join("data"),
+    );
+    let file = dir.path().join("handfast.toml");
+    let text = format!(
+        "listen = \"{address}\"\ndata-dir = \"{}\"\n",
+        data.display()
+    );
+    fs::write(&file, text).unwrap();
+    let mut command = handfast(&["serve", "--ephemeral", "--config-file"]);
+    command.arg(&file);
+    let process = Process::start(command);
+    process.wait_for("ready to serve client requests");
+    assert!(data.is_dir() && is_listening(&address));
+    fs::write(&file, "data-dri = \"x\"\n").unwrap();
+    let said = run(&["serve", "--config-file", file.to_str().unwrap()]);
+    assert_refused(&said, 1, &["handfast.toml", "data-dir"]);
+}
+
+#[test]
+fn a_service_manager_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut command = handfast(&["serve", "--ephemeral", "--listen"]);
+    command
+        .arg(format!("127.0.0.1:{}", free_port()))
+        .env("NOTIFY_SOCKET", &path);
+    let mut process = Process::start(command);
+    let mut buffer = [0; 64];
+    let length = manager.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"READY=1");
+    process.signal("TERM");
+    let length = manager.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"STOPPING=1");
+    assert_eq!(process.end(), Some(0));
+}

@@ -92,13 +92,13 @@ pub(super) fn heading(
         output.line(format!("{}: {process}", target.label()))?;
     }
     output.line(format!(
-        "{} in flight over {} connections, values of {} bytes; medians of the rounds, µs\n",
+        "{} in flight over {} connections, values of {} bytes; medians of the rounds, in µs\n",
         args.inflight, args.connections, args.value_size
     ))?;
     output.line(row(
         "WORKLOAD",
         "SERVER",
-        &["CPU/op", "ops/s", "p50", "p90", "p99", "p99.9"].map(str::to_owned),
+        &["CPU µs/op", "ops/s", "p50", "p90", "p99", "p99.9"].map(str::to_owned),
     ))?;
     output.flush()
 }
@@ -129,7 +129,7 @@ pub(super) fn print(
 fn row(workload: &str, server: &str, figures: &[String]) -> String {
     let figures: Vec<String> = figures
         .iter()
-        .map(|figure| format!("{figure:>10}"))
+        .map(|figure| format!("{figure:>11}"))
         .collect();
     format!("{workload:<16}{server:<22}{}", figures.concat())
 }

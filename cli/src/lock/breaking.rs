@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use handfast::{Lock, Member};
 use serde_json::json;
 
 use crate::connect::Connection;
@@ -41,12 +42,7 @@ pub(super) async fn run(
     })?;
     let handfast = connection.handfast(|builder| builder)?;
     let shown = printable(&name);
-    let Some(holder) = handfast
-        .lock(name)
-        .break_holder(&why)
-        .await
-        .map_err(failure)?
-    else {
+    let Some(holder) = break_holder(&handfast.lock(name), &why).await? else {
         return Err(Failure::Other(format!("nobody holds lock {shown}")));
     };
     match output.is_json() {
@@ -54,4 +50,18 @@ pub(super) async fn run(
         false => output.line(format!("lock {shown} was taken away from {holder}"))?,
     }
     Ok(exit::OK)
+}
+
+/// The holder that was broken, with what its session says of itself; none if nobody holds.
+async fn break_holder(lock: &Lock, why: &str) -> Result<Option<Member>, Failure> {
+    loop {
+        let queue = lock.look().await.map_err(failure)?;
+        let Some(holder) = queue.members.into_iter().next() else {
+            return Ok(None);
+        };
+        if lock.break_member(&holder, why).await.map_err(failure)? {
+            return Ok(Some(holder));
+        }
+        // It went by itself in between: the next one holds now.
+    }
 }

@@ -11,7 +11,7 @@ const CONFIG_FILE: &str = "config-file";
 
 const AFTER_HELP: &str = "\
 Every flag can be given as a variable, ETCD_DATA_DIR or HANDFAST_DATA_DIR for --data-dir, but not
-both ways at once. A configuration file replaces flags and variables. Flags of etcd are understood.";
+both ways at once. A configuration file replaces flags and variables. Flags of etcd work, too.";
 
 /// The `serve` command.
 pub(crate) fn command() -> Command {

@@ -17,7 +17,9 @@ pub(super) fn print(config: &Config, server: &Server) {
 
 fn text(config: &Config, server: &Server) -> String {
     let urls = server.client_urls().join(", ");
-    let data = server.data_dir().display();
+    let data = std::path::absolute(server.data_dir());
+    let data = data.unwrap_or_else(|_| server.data_dir().to_owned());
+    let data = data.display();
     let kept = if config.ephemeral {
         " (removed at the end)"
     } else {
