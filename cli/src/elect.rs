@@ -17,6 +17,7 @@ use crate::supervise::signals::Signals;
 use crate::tenure::{HoldArgs, or_signal};
 
 const AFTER_HELP: &str = "\
+Examples:
   handfast elect indexer -v n1 -- ./index   run it on whichever machine leads
   handfast leader indexer                        who leads
 

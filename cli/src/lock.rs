@@ -18,14 +18,18 @@ use crate::supervise::signals::Signals;
 use crate::tenure::{HoldArgs, failure, or_signal};
 
 const AFTER_HELP: &str = "\
+Examples:
   handfast lock jobs/nightly -- ./nightly --full   run it on one machine at a time
   handfast lock jobs/nightly --try -- ./nightly    or not at all (exit code 75)
   handfast lock jobs/nightly                       hold it until Ctrl-C
   handfast lock break jobs/nightly --why \"hangs\"   take it away from whoever holds it
   handfast lock --name break -- ./x                a lock that is called `break`
 
-The command gets SIGTERM when the lock is about to be lost, and SIGKILL before anybody else can
-hold it. It sees HANDFAST_LOCK, HANDFAST_TOKEN (it grows with every holder: have what you change
+When the servers fall silent the command gets SIGTERM in time, and SIGKILL before anybody else can
+hold the lock. When the lock is taken away (break, revoked lease) it gets SIGKILL at once; the next
+holder, if it is handfast, waits for --delay first.
+
+The command sees HANDFAST_LOCK, HANDFAST_TOKEN (it grows with every holder: have what you change
 refuse smaller ones) and HANDFAST_PREVIOUS_DIED, and etcdctl's ETCD_LOCK_KEY and ETCD_LOCK_REV.
 
 Exit codes: the command's own; 75 not acquired, 76 lost, 126 not startable, 127 not found.";
@@ -33,6 +37,7 @@ Exit codes: the command's own; 75 not acquired, 76 lost, 126 not startable, 127 
 /// Options of `lock`.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true)]
 #[command(override_usage = "handfast lock [OPTIONS] NAME [-- CMD...]\n       \
                             handfast lock break NAME --why TEXT")]
 pub(crate) struct LockArgs {
