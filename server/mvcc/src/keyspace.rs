@@ -206,7 +206,7 @@ impl Keyspace {
 
     /// Refuses everything from now on, and drops the revision in progress.
     pub(crate) fn halt(&mut self, error: &Error) {
-        tracing::error!(%error, "the store stops: what it holds in memory can no longer be trusted");
+        tracing::error!(%error, "the store stops: its memory can no longer be trusted");
         self.halted = Some(error.to_string());
         self.events.clear();
     }

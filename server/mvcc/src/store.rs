@@ -94,7 +94,8 @@ impl Store {
     /// Rebuilds the store from its state file. Blocks for about a second per million rows.
     ///
     /// # Errors
-    /// [`Error::Storage`] when the file cannot be read, [`Error::Malformed`] when it makes no sense.
+    /// [`Error::Storage`] when the file cannot be read, [`Error::Malformed`] when it makes no
+    /// sense.
     pub fn open(state: Arc<State>, options: StoreOptions) -> Result<Self, Error> {
         let window = Window {
             bytes: options.recent_bytes,

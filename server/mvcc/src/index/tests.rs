@@ -135,7 +135,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         4 => (0_u16..3000).prop_map(Change::Put),
         3 => (0_u16..3000).prop_map(Change::Remove),
         1 => (0_u16..3000, 0_u16..900).prop_map(|(from, count)| Change::RemoveSpan(from, count)),
-        2 => (0_u16..3000, 0_u16..600, any::<bool>()).prop_map(|(from, n, up)| Change::Run(from, n, up)),
+        2 => (0_u16..3000, 0_u16..600, any::<bool>())
+            .prop_map(|(from, count, up)| Change::Run(from, count, up)),
     ];
     prop::collection::vec(change, 1..60)
 }
@@ -194,7 +195,10 @@ proptest! {
     #[test]
     fn agrees_with_a_tree(
         changes in changes(),
-        queries in prop::collection::vec((0_u8..3, 0_u32..3600, 0_u8..3, 0_u32..1200, 0_i64..4000), 8),
+        queries in prop::collection::vec(
+            (0_u8..3, 0_u32..3600, 0_u8..3, 0_u32..1200, 0_i64..4000),
+            8,
+        ),
     ) {
         let mut both = Both { index: Index::default(), model: BTreeMap::new(), revision: 1 };
         changes.iter().for_each(|change| both.run(change));
@@ -224,7 +228,8 @@ proptest! {
         }
         for number in 0..3700 {
             let key = key(number);
-            prop_assert_eq!(index.get(&key).map(|meta| meta.revision.main), model.get(&key).copied());
+            let found = index.get(&key).map(|meta| meta.revision.main);
+            prop_assert_eq!(found, model.get(&key).copied());
         }
     }
 

@@ -1,3 +1,5 @@
+//! The checks, one by one.
+
 use handfast_proto::etcdserverpb::{Compare, compare};
 use proptest::prelude::*;
 

@@ -24,7 +24,7 @@ fn state(store: &Store) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn members_agree(batches in prop::collection::vec(prop::collection::vec(op(), 1..5), 1..40)) {

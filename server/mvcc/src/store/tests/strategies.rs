@@ -206,6 +206,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         2 => (-1_i64..50).prop_map(compact),
         3 => (1_i64..4).prop_map(grant),
         1 => (1_i64..4).prop_map(revoke),
-        1 => (prop::collection::vec(1_i64..4, 0..3), 1_u64..4).prop_map(|(ids, term)| expire(&ids, term)),
+        1 => (prop::collection::vec(1_i64..4, 0..3), 1_u64..4)
+            .prop_map(|(ids, term)| expire(&ids, term)),
     ]
 }
