@@ -47,6 +47,8 @@ type RaftHandle = openraft::Raft<TypeConfig, Machine>;
 const PROPOSE_QUEUE: usize = 8192;
 /// Reads that may wait for the gate before a reader has to wait itself.
 const READ_QUEUE: usize = 8192;
+/// How often to look whether raft has failed.
+const LOOK_FOR_FAILURE: Duration = Duration::from_millis(200);
 /// How long a lone member may take to become the leader of its own cluster.
 const LEAD_WITHIN: Duration = Duration::from_secs(30);
 
@@ -284,16 +286,15 @@ impl Consensus {
 
     /// Waits until raft has failed for good, and says why. Pending for ever while all is well.
     ///
-    /// Cancel safe.
+    /// Looks now and then instead of being woken: raft's metrics change several times with every
+    /// write, and each change would wake whoever waits here. Cancel safe.
     pub async fn failed(&self) -> String {
-        let mut metrics = self.inner.raft.metrics();
+        let metrics = self.inner.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
                 return fatal.to_string();
             }
-            if metrics.changed().await.is_err() {
-                return "raft has ended".to_owned();
-            }
+            tokio::time::sleep(LOOK_FOR_FAILURE).await;
         }
     }
 
