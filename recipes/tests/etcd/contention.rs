@@ -87,7 +87,7 @@ async fn l1_l3_l6_one_holder_at_a_time_in_order_of_arrival() {
     for pair in log.windows(2) {
         assert!(pair[0].0 < pair[1].0, "tokens went back: {pair:?}");
     }
-    for (token, seen) in log.iter() {
+    for (token, seen) in &log {
         for (earlier, left) in gone.range(..token) {
             assert!(
                 left <= seen,

@@ -124,7 +124,10 @@ impl Process {
             format!("http://{}", self.peer),
         );
         let mut shell = Command::new("sh")
-            .args(["-c", script, "sh", &binary, "--name", "test"])
+            .args(["-c", script, "sh"])
+            // The binary may come with a subcommand.
+            .args(binary.split_whitespace())
+            .args(["--name", "test"])
             .arg("--data-dir")
             .arg(self.dir.path().join("data"))
             .args([
