@@ -78,7 +78,7 @@ async fn l1_l3_l6_one_holder_at_a_time_in_order_of_arrival() {
             }
         }
     }
-    let log = log.lock().unwrap();
+    let log = std::mem::take(&mut *log.lock().unwrap());
     assert!(
         log.len() > WORKERS * ROUNDS / 4,
         "only {} acquisitions",
