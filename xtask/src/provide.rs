@@ -1,0 +1,120 @@
+//! What a fresh machine lacks: packages of Debian and Python, installed only when missing.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{Result, root};
+
+/// Programs the tests need, with the Debian package that holds each.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
+    ("valgrind", "valgrind"),
+];
+
+const PYTHON_PACKAGES: [&str; 4] = ["maturin", "pytest", "pytest-asyncio", "mypy"];
+
+/// Installs the missing programs, and says what it does.
+///
+/// # Errors
+/// When something is missing and cannot be installed; the message names the packages.
+pub(crate) fn programs() -> Result<()> {
+    let missing = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_installed(program));
+    let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        println!("etcd, etcdctl and valgrind are here");
+        return Ok(());
+    }
+    println!("installing {} with apt-get", missing.join(" "));
+    let needed = format!("needed: apt-get install {}", missing.join(" "));
+    // The package starts a service of its own, which would hold the default port.
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("RUNLEVEL", "1");
+        run(&mut command)
+    };
+    apt(&["update", "-qq"]).map_err(|error| format!("{needed} ({error})"))?;
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(&missing);
+    apt(&install).map_err(|error| format!("{needed} ({error})").into())
+}
+
+/// The Python of a virtual environment with everything that building and testing the bindings
+/// takes, or `None` when there are no bindings.
+///
+/// # Errors
+/// When the environment cannot be made.
+pub(crate) fn python() -> Result<Option<PathBuf>> {
+    if !bindings().join("pyproject.toml").is_file() {
+        return Ok(None);
+    }
+    let home = root().join("target").join("venv");
+    let python = home.join("bin").join("python");
+    if !python.is_file() {
+        println!("making a Python environment in target/venv");
+        venv(&home)?;
+    }
+    let imports = "import maturin, pytest, pytest_asyncio, mypy";
+    let mut check = Command::new(&python);
+    let check = check.args(["-c", imports]).stderr(Stdio::null()).status()?;
+    if !check.success() {
+        println!("installing {} with pip", PYTHON_PACKAGES.join(" "));
+        let mut install = Command::new(&python);
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]);
+        run(install.args(PYTHON_PACKAGES))?;
+    }
+    Ok(Some(python))
+}
+
+/// The folder of the Python bindings.
+pub(crate) fn bindings() -> PathBuf {
+    root().join("bindings").join("python")
+}
+
+/// Whether `program` is in `PATH`.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a command that must succeed.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.stdin(Stdio::null()).status();
+    let status = status.map_err(|error| format!("{shown}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{shown}: {status}").into())
+    }
+}
+
+/// Debian keeps the module in a package of its own, which a bare machine lacks.
+fn venv(home: &Path) -> Result<()> {
+    let mut make = Command::new("python3");
+    if run(make.args(["-m", "venv"]).arg(home)).is_ok() {
+        return Ok(());
+    }
+    println!("installing python3-venv with apt-get");
+    run(Command::new("apt-get").args(["install", "-y", "-qq", "python3-venv"]))?;
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(home))
+}

@@ -1,0 +1,194 @@
+//! Steps with names, durations and counts.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::Result;
+
+/// What a step counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+/// The outcome of all steps so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    total: Counts,
+    lines: Vec<String>,
+    begun: Option<Instant>,
+}
+
+impl Report {
+    /// Runs one step. A step without tests of its own counts as one.
+    pub(crate) fn step(&mut self, name: &str, work: impl FnOnce() -> Result<Counts>) {
+        self.begun.get_or_insert_with(Instant::now);
+        println!("==> {name}");
+        let begun = Instant::now();
+        let (mut counts, trouble) = match work() {
+            Ok(counts) => (counts, None),
+            Err(error) => (Counts::default(), Some(error.to_string())),
+        };
+        if let Some(trouble) = &trouble {
+            println!("{trouble}");
+            counts.failed += 1;
+        } else if counts == Counts::default() {
+            counts.passed += 1;
+        }
+        self.total.passed += counts.passed;
+        self.total.failed += counts.failed;
+        let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
+        let took = seconds(begun.elapsed());
+        let line = format!(
+            "{verdict:>6} {took:>7}  {name} ({} passed, {} failed)",
+            counts.passed, counts.failed
+        );
+        println!("{line}\n");
+        self.lines.push(line);
+    }
+
+    /// Prints the summary. The last line is `N passed, N failed`.
+    ///
+    /// # Errors
+    /// When anything failed.
+    pub(crate) fn finish(self) -> Result<()> {
+        println!("{}", self.lines.join("\n"));
+        let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        println!("all steps took {}", seconds(took));
+        println!("{} passed, {} failed", self.total.passed, self.total.failed);
+        if self.total.failed == 0 {
+            Ok(())
+        } else {
+            Err("not everything passed".into())
+        }
+    }
+}
+
+/// Runs a command with its output shown, and counts the tests it reports.
+///
+/// # Errors
+/// When it cannot be started, or fails without having reported a failed test.
+pub(crate) fn counted(command: &mut Command) -> Result<Counts> {
+    let shown = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut counts = Counts::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            println!("{line}");
+            if let Some(more) = tests_of(&line) {
+                counts.passed += more.passed;
+                counts.failed += more.failed;
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        return Err(format!("{shown}: {status}").into());
+    }
+    Ok(counts)
+}
+
+/// The counts in a summary line of cargo's test runner or of pytest.
+fn tests_of(line: &str) -> Option<Counts> {
+    let is_cargo = line.starts_with("test result:");
+    let is_pytest = line.contains(" in ") && line.trim_matches('=').trim().ends_with('s');
+    if !is_cargo && !is_pytest {
+        return None;
+    }
+    let words: Vec<&str> = line
+        .split([' ', ',', ';', '.'])
+        .filter(|it| !it.is_empty())
+        .collect();
+    let before = |noun: &str| {
+        let pair = words.windows(2).find(|pair| pair[1] == noun);
+        pair.and_then(|pair| pair[0].parse::<u64>().ok())
+    };
+    let (passed, failed) = (before("passed"), before("failed"));
+    if passed.is_none() && failed.is_none() {
+        return None;
+    }
+    let errors = before("error").or(before("errors")).unwrap_or(0);
+    Some(Counts {
+        passed: passed.unwrap_or(0),
+        failed: failed.unwrap_or(0) + errors,
+    })
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_cargo_and_pytest_are_counted() {
+        let cargo = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered";
+        assert_eq!(
+            tests_of(cargo),
+            Some(Counts {
+                passed: 12,
+                failed: 3
+            })
+        );
+        let pytest = "=========== 1 failed, 20 passed, 1 error in 3.21s ===========";
+        assert_eq!(
+            tests_of(pytest),
+            Some(Counts {
+                passed: 20,
+                failed: 2
+            })
+        );
+        assert_eq!(tests_of("test foo ... ok"), None);
+        assert_eq!(tests_of("waited in vain for 3s"), None);
+    }
+
+    #[test]
+    fn a_command_that_fails_without_a_failed_test_is_an_error() {
+        assert!(counted(&mut Command::new("false")).is_err());
+        assert_eq!(
+            counted(&mut Command::new("true")).unwrap(),
+            Counts::default()
+        );
+        let told = "echo 'test result: FAILED. 1 passed; 2 failed;'; exit 1";
+        let counts = counted(Command::new("sh").args(["-c", told])).unwrap();
+        assert_eq!(
+            counts,
+            Counts {
+                passed: 1,
+                failed: 2
+            }
+        );
+    }
+
+    #[test]
+    fn a_report_with_a_failure_fails() {
+        let mut report = Report::default();
+        report.step("fine", || Ok(Counts::default()));
+        assert_eq!(
+            report.total,
+            Counts {
+                passed: 1,
+                failed: 0
+            }
+        );
+        report.step("broken", || Err("why".into()));
+        assert_eq!(
+            report.total,
+            Counts {
+                passed: 1,
+                failed: 1
+            }
+        );
+        assert!(report.finish().is_err());
+    }
+}
