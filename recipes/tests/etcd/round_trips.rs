@@ -1,28 +1,25 @@
-//! How many calls a lock costs, counted by the server.
+//! How many calls a lock costs, counted by a relay in between.
+
+use handfast::Handfast;
 
 use crate::{
-    server::{Server, get},
-    util::{client, connect, name, queue_of, soon, until},
+    relay::Relay,
+    server::shared,
+    util::{TTL, client, name, queue_of, soon, until},
 };
-
-/// Unary calls on keys the server has seen so far.
-fn calls(server: &Server) -> u64 {
-    let metrics = get(server.address(), "/metrics").expect("the server has metrics");
-    let counted = |line: &&str| {
-        line.starts_with("grpc_server_started_total") && line.contains("etcdserverpb.KV")
-    };
-    let lines: Vec<&str> = metrics.lines().filter(counted).collect();
-    assert!(!lines.is_empty(), "the server does not count calls");
-    lines
-        .iter()
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
-        .sum()
-}
 
 #[tokio::test]
 async fn each_step_of_a_lock_is_one_call() {
-    let Some(server) = Server::own() else { return };
-    let (one, two, client) = (connect(&server), connect(&server), client(&server));
+    let relay = Relay::start(shared().address()).await;
+    let through = || {
+        Handfast::builder()
+            .endpoints(&relay.endpoint)
+            .ttl(TTL)
+            .build()
+            .unwrap()
+    };
+    // This one goes past the relay.
+    let (one, two, client) = (through(), through(), client(shared()));
     // The sessions open, and write their records, beforehand.
     for hf in [&one, &two] {
         let epoch = soon(hf.session().unwrap().epoch()).await.unwrap();
@@ -30,9 +27,9 @@ async fn each_step_of_a_lock_is_one_call() {
         until(|| async { client.get(&record).await.unwrap() }).await;
     }
     let name = name("count");
-    let mut before = calls(&server);
+    let mut before = relay.calls();
     let mut step = || {
-        let now = calls(&server);
+        let now = relay.calls();
         now - std::mem::replace(&mut before, now)
     };
 

@@ -177,7 +177,7 @@ fn wait_until_healthy(address: SocketAddr, dir: &Path) {
 }
 
 /// The body of an HTTP answer, if there is one.
-pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
+fn get(address: SocketAddr, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
