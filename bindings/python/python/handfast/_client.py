@@ -1,0 +1,166 @@
+"""The client for programs without asyncio. Every call blocks, lets other threads run, and can be
+ended with Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from . import _lifecycle
+from ._election import Election
+from ._held import HeldLock
+from ._holding import Busy, LockOptions
+from ._lease import Lease, LeaseBase, lease_id
+from ._lock import Lock
+from ._requests import DEFAULT_ENDPOINT, Pending, Requests
+from ._streams import Watch
+from ._txn import Compare, Op
+from ._types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult, to_bytes
+
+
+class Client:
+    """A client of one cluster. Threads may share it. Made by `connect`; close it, or use `with`."""
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str] = DEFAULT_ENDPOINT,
+        *,
+        ttl: float | None = None,
+        namespace: str | bytes = b"",
+        timeout: float | None = None,
+        app: str | None = None,
+    ) -> None:
+        self._requests = Requests(
+            endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app
+        )
+        _lifecycle.opened(self)
+
+    def get(self, key: str | bytes, *, revision: int = 0) -> KeyValue | None:
+        """The pair at `key`, now or at `revision`; `None` if there is none."""
+        return self._requests.get(key, revision).wait()
+
+    def range(
+        self,
+        key: str | bytes,
+        *,
+        prefix: bool = False,
+        end: str | bytes | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        keys_only: bool = False,
+    ) -> RangeResult:
+        """All keys that start with `key` (`prefix`), or from `key` up to `end`, without it."""
+        return self._requests.range(key, end, prefix, limit, revision, keys_only).wait()
+
+    def put(
+        self,
+        key: str | bytes,
+        value: str | bytes,
+        *,
+        lease: LeaseBase | int | None = None,
+        prev_kv: bool = False,
+    ) -> PutResult:
+        """Write `key`; with a `lease` it goes away when the lease ends."""
+        return self._requests.put(key, value, lease_id(lease), prev_kv).wait()
+
+    def delete(
+        self, key: str | bytes, *, prefix: bool = False, prev_kv: bool = False
+    ) -> DeleteResult:
+        """Delete `key`, or all keys that start with it."""
+        return self._requests.delete(key, prefix, prev_kv).wait()
+
+    def txn(
+        self,
+        *,
+        when: Iterable[Compare] = (),
+        then: Iterable[Op] = (),
+        otherwise: Iterable[Op] = (),
+    ) -> TxnResult:
+        """If every condition holds do `then`, else `otherwise`; all of it at one revision."""
+        return self._requests.txn(when, then, otherwise).wait()
+
+    def compact(self, revision: int) -> None:
+        """Discard the history before `revision`."""
+        self._requests.compact(revision).wait()
+
+    def lease(self, ttl: int, *, keep_alive: bool = True) -> Lease:
+        """A lease of `ttl` seconds (servers raise less than 2), renewed in the background."""
+        return Pending(self._requests.native.lease(ttl, keep_alive), Lease).wait()
+
+    def watch(
+        self,
+        key: str | bytes,
+        *,
+        prefix: bool = False,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+    ) -> Watch:
+        """Watch `key`, or all keys that start with it. When this returns, no change is missed."""
+        call = self._requests.native.watch(to_bytes(key), prefix, start_revision, prev_kv)
+        return Pending(call, Watch).wait()
+
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        beat: float | None = None,
+        rejoin: bool = False,
+    ) -> Lock:
+        """A lock called `name`, for `with`.
+
+        `timeout`: seconds to wait for it (default: for ever). `max_hold`: seconds after which it
+        is given up, whatever the work does. `beat`: it is given up when `beat()` is not called
+        for so long. `rejoin`: wait again if the session is lost while waiting.
+        """
+        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        return Lock(self._requests, to_bytes(name, "name"), options)
+
+    def try_lock(
+        self, name: str | bytes, *, max_hold: float | None = None, beat: float | None = None
+    ) -> HeldLock | Busy:
+        """Take the lock if it is free; else a `Busy`, which counts as false, with its holder."""
+        return self.lock(name, max_hold=max_hold, beat=beat).try_acquire()
+
+    def election(
+        self, name: str | bytes, *, value: str | bytes = b"", rejoin: bool = False
+    ) -> Election:
+        """An election called `name`; `value` is what observers see when this candidate leads."""
+        name, value = to_bytes(name, "name"), to_bytes(value, "value")
+        return Election(self._requests, name, value, rejoin)
+
+    def close(self) -> None:
+        """Give up everything held, and refuse further calls."""
+        self._requests.close().wait()
+
+    _close_at_exit = close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def connect(
+    endpoints: str | Sequence[str] = DEFAULT_ENDPOINT,
+    *,
+    ttl: float | None = None,
+    namespace: str | bytes = b"",
+    timeout: float | None = None,
+    app: str | None = None,
+) -> Client:
+    """A client of the cluster at `endpoints`. An unreachable cluster shows at the first call.
+
+    `ttl`: seconds that what this program holds stays held after it was last heard of (default
+    10). `namespace`: put before every key. `timeout`: seconds that one call may take (default 5).
+    `app`: the name others see when they look who holds (default: the program's).
+    """
+    return Client(endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app)

@@ -1,0 +1,225 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from .. import _lifecycle
+from .._holding import Busy, LockOptions
+from .._lease import LeaseBase, lease_id
+from .._requests import DEFAULT_ENDPOINT, Pending, Requests
+from .._txn import Compare, Op
+from .._types import (
+    DeleteResult,
+    KeyValue,
+    LeaseInfo,
+    PutResult,
+    RangeResult,
+    TxnResult,
+    to_bytes,
+)
+from ..errors import HandfastError
+from ._election import Election
+from ._held import HeldLock
+from ._lock import Lock
+from ._opening import Opening
+from ._streams import Watch
+
+
+class Lease(LeaseBase):
+    """A lease. Leaving `async with` revokes it, and deletes the keys on it."""
+
+    async def revoke(self) -> None:
+        """End it now, and delete the keys on it."""
+        await self._revoke().start()
+
+    async def info(self) -> LeaseInfo:
+        """How long it has left, and which keys are on it."""
+        return await self._info().start()
+
+
+class AsyncClient:
+    """A client of one cluster, for tasks of any event loop. Made by `connect`."""
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str] = DEFAULT_ENDPOINT,
+        *,
+        ttl: float | None = None,
+        namespace: str | bytes = b"",
+        timeout: float | None = None,
+        app: str | None = None,
+    ) -> None:
+        self._requests = Requests(
+            endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app
+        )
+        _lifecycle.opened(self)
+
+    async def get(self, key: str | bytes, *, revision: int = 0) -> KeyValue | None:
+        """The pair at `key`, now or at `revision`; `None` if there is none."""
+        return await self._requests.get(key, revision).start()
+
+    async def range(
+        self,
+        key: str | bytes,
+        *,
+        prefix: bool = False,
+        end: str | bytes | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        keys_only: bool = False,
+    ) -> RangeResult:
+        """All keys that start with `key` (`prefix`), or from `key` up to `end`, without it."""
+        read = self._requests.range(key, end, prefix, limit, revision, keys_only)
+        return await read.start()
+
+    async def put(
+        self,
+        key: str | bytes,
+        value: str | bytes,
+        *,
+        lease: LeaseBase | int | None = None,
+        prev_kv: bool = False,
+    ) -> PutResult:
+        """Write `key`; with a `lease` it goes away when the lease ends.
+
+        Whether a cancelled write happened is open.
+        """
+        return await self._requests.put(key, value, lease_id(lease), prev_kv).start()
+
+    async def delete(
+        self, key: str | bytes, *, prefix: bool = False, prev_kv: bool = False
+    ) -> DeleteResult:
+        """Delete `key`, or all keys that start with it."""
+        return await self._requests.delete(key, prefix, prev_kv).start()
+
+    async def txn(
+        self,
+        *,
+        when: Iterable[Compare] = (),
+        then: Iterable[Op] = (),
+        otherwise: Iterable[Op] = (),
+    ) -> TxnResult:
+        """If every condition holds do `then`, else `otherwise`; all of it at one revision."""
+        return await self._requests.txn(when, then, otherwise).start()
+
+    async def compact(self, revision: int) -> None:
+        """Discard the history before `revision`."""
+        await self._requests.compact(revision).start()
+
+    def lease(self, ttl: int, *, keep_alive: bool = True) -> Opening[Lease]:
+        """A lease of `ttl` seconds (servers raise less than 2), renewed in the background.
+
+        Await it, or use `async with`, which revokes it at the end.
+        """
+
+        async def make() -> Lease:
+            return await Pending(self._requests.native.lease(ttl, keep_alive), Lease).start()
+
+        async def close(lease: Lease, error: BaseException | None) -> None:
+            # What went wrong first is what the caller has to know.
+            with contextlib.suppress(*[HandfastError] if error is not None else []):
+                await lease.revoke()
+
+        return Opening(make, close)
+
+    def watch(
+        self,
+        key: str | bytes,
+        *,
+        prefix: bool = False,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+    ) -> Opening[Watch]:
+        """Watch `key`, or all keys that start with it: `async with hf.watch(...) as events`.
+
+        Once it is entered no change is missed.
+        """
+        name = to_bytes(key)
+
+        async def make() -> Watch:
+            call = self._requests.native.watch(name, prefix, start_revision, prev_kv)
+            return await Pending(call, Watch).start()
+
+        return Opening(make, lambda watch, _: watch.close())
+
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        beat: float | None = None,
+        rejoin: bool = False,
+        cancel_on_lost: bool = True,
+    ) -> Lock:
+        """A lock called `name`, for `async with` or `await`.
+
+        `timeout`: seconds to wait for it (default: for ever). `max_hold`: seconds after which it
+        is given up, whatever the work does. `beat`: it is given up when `beat()` is not called
+        for so long. `rejoin`: wait again if the session is lost while waiting. `cancel_on_lost`:
+        whether the body of `async with` is cancelled when the lock is lost.
+        """
+        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        return Lock(self._requests, to_bytes(name, "name"), options, cancel_on_lost)
+
+    async def try_lock(
+        self, name: str | bytes, *, max_hold: float | None = None, beat: float | None = None
+    ) -> HeldLock | Busy:
+        """Take the lock if it is free; else a `Busy`, which counts as false, with its holder."""
+        return await self.lock(name, max_hold=max_hold, beat=beat).try_acquire()
+
+    def election(
+        self,
+        name: str | bytes,
+        *,
+        value: str | bytes = b"",
+        rejoin: bool = False,
+        cancel_on_lost: bool = True,
+    ) -> Election:
+        """An election called `name`; `value` is what observers see when this candidate leads."""
+        name, value = to_bytes(name, "name"), to_bytes(value, "value")
+        return Election(self._requests, name, value, rejoin, cancel_on_lost)
+
+    async def close(self) -> None:
+        """Give up everything held, and refuse further calls. Runs on when it is cancelled."""
+        await self._requests.close().start()
+
+    def _close_at_exit(self) -> None:
+        self._requests.close().wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def connect(
+    endpoints: str | Sequence[str] = DEFAULT_ENDPOINT,
+    *,
+    ttl: float | None = None,
+    namespace: str | bytes = b"",
+    timeout: float | None = None,
+    app: str | None = None,
+) -> Opening[AsyncClient]:
+    """A client of the cluster at `endpoints`: `async with connect() as hf`, or await it.
+
+    An unreachable cluster shows at the first call. `ttl`: seconds that what this program holds
+    stays held after it was last heard of (default 10). `namespace`: put before every key.
+    `timeout`: seconds that one call may take (default 5). `app`: the name others see when they
+    look who holds (default: the program's).
+    """
+
+    async def make() -> AsyncClient:
+        return AsyncClient(endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app)
+
+    return Opening(make, lambda client, _: client.close())

@@ -1,0 +1,64 @@
+"""Elections, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from .._requests import Pending, Requests
+from .._types import Leader, Queue
+from ._held import Term
+from ._opening import Opening
+from ._streams import Observer
+
+
+class Election:
+    """An election by its name; made by `AsyncClient.election`.
+
+    Works together with etcdctl's elections and Go's `concurrency.Election` on the same name.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        name: bytes,
+        value: bytes,
+        rejoin: bool,
+        cancel_on_lost: bool,
+    ) -> None:
+        self._requests = requests
+        self._rejoin = rejoin
+        self._cancel_on_lost = cancel_on_lost
+        self.name = name
+        self.value = value
+
+    async def campaign(self, *, timeout: float | None = None) -> Term:
+        """Wait to be elected. Raises LockTimeoutError, which names the leader.
+
+        Cancelling this withdraws the candidate for certain.
+        """
+        call = self._requests.native.campaign(self.name, self.value, timeout, self._rejoin)
+        make = Pending(call, lambda native: Term(native, self.name, self._cancel_on_lost))
+        return await make.start_holding()
+
+    @asynccontextmanager
+    async def lead(self, *, timeout: float | None = None) -> AsyncIterator[Term]:
+        """Campaign, run the body while leading, resign. The body is cancelled on loss."""
+        async with await self.campaign(timeout=timeout) as term:
+            yield term
+
+    async def leader(self) -> Leader | None:
+        """Who leads at this moment."""
+        return await self._requests.leader(self.name).start()
+
+    async def candidates(self) -> Queue:
+        """Everybody who campaigns, the leader first."""
+        return await self._requests.candidates(self.name).start()
+
+    def observe(self) -> Opening[Observer]:
+        """Follow who leads, from now on: `async with election.observe() as leaders`."""
+
+        async def make() -> Observer:
+            return await Pending(self._requests.native.observe(self.name), Observer).start()
+
+        return Opening(make, lambda observer, _: observer.close())

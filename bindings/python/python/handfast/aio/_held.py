@@ -1,0 +1,139 @@
+"""Holding and leading, for asyncio: the body of an `async with` is cancelled on loss."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from .. import _native
+from .._holding import Holding
+from .._txn import Compare, Op
+from .._types import TxnResult
+from ..errors import HandfastError
+
+
+class _Body:
+    """The task that runs the body of an `async with`, and its cancellation on loss."""
+
+    def __init__(self, lost: asyncio.Future[Any]) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("`async with` on a lock needs a task to cancel on loss")
+        self._task = task
+        # As asyncio.timeout() does it: what was cancelled before is not ours to undo.
+        self._cancelling = task.cancelling()
+        self._lost = lost
+        self._cancelled = False
+        lost.add_done_callback(self._on_lost)
+
+    def _on_lost(self, lost: asyncio.Future[Any]) -> None:
+        if not lost.cancelled() and lost.exception() is None and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
+
+    async def end(self, error: BaseException | None) -> bool:
+        """Whether the body has ended because this has cancelled it, and for no other reason."""
+        self._lost.remove_done_callback(self._on_lost)
+        self._lost.cancel()
+        if not self._cancelled:
+            return False
+        others = self._task.uncancel() > self._cancelling
+        if error is None and not others:
+            # The body ended before the cancellation reached it: it must not hit what follows.
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if self._task.cancelling() > self._cancelling:
+                    raise
+        return not others and (error is None or isinstance(error, asyncio.CancelledError))
+
+
+class Held(Holding):
+    """What `async with` blocks of locks and elections have in common."""
+
+    def __init__(self, native: _native.Holding, name: bytes, cancel_on_lost: bool) -> None:
+        super().__init__(native, name)
+        self._cancel_on_lost = cancel_on_lost
+        self._body: _Body | None = None
+
+    async def wait_lost(self) -> str:
+        """Wait until it is lost or released, and tell why, in a stable word."""
+        reason, _ = await self._native.lost().start()
+        return str(reason)
+
+    async def txn(
+        self,
+        *,
+        when: Iterable[Compare] = (),
+        then: Iterable[Op] = (),
+        otherwise: Iterable[Op] = (),
+    ) -> TxnResult:
+        """A transaction that the store refuses, with LockLostError, if this is not held."""
+        return await self._txn(when, then, otherwise).start()
+
+    async def put(self, key: str | bytes, value: str | bytes) -> int:
+        """Write `key` if this is still held; returns the revision."""
+        return (await self.txn(then=[Op.put(key, value)])).revision
+
+    async def delete(self, key: str | bytes) -> int:
+        """Delete `key` if this is still held; returns the revision."""
+        return (await self.txn(then=[Op.delete(key)])).revision
+
+    async def _give_back(self) -> None:
+        # Cancelling the wait for the answer does not stop it.
+        await self._release().start()
+
+    async def __aenter__(self) -> Self:
+        if self._body is not None:
+            raise RuntimeError("it was entered before")
+        if self._cancel_on_lost:
+            self._body = _Body(self._native.lost().start())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        body, self._body = self._body, None
+        lost = self._loss()
+        if lost is not None and lost.reason == "released":
+            lost = None
+        release = self._release()
+        cancelled = await body.end(error) if body is not None else False
+        try:
+            await release.start()
+        except HandfastError:
+            if error is None and lost is None:
+                raise
+        if lost is not None and (error is None or cancelled):
+            raise lost from error
+
+
+class HeldLock(Held):
+    """A lock that is held until it is released or lost. Leaving `async with` releases it."""
+
+    async def release(self) -> None:
+        """Release it and wait for the answer. Raises LockLostError if it was lost before.
+
+        Cancelling this does not stop the release.
+        """
+        await self._give_back()
+
+
+class Term(Held):
+    """A time of leading, until it is resigned or lost. Leaving `async with` resigns."""
+
+    async def resign(self) -> None:
+        """Resign and wait for the answer. Raises LeadershipLostError if it was lost before.
+
+        Cancelling this does not stop it.
+        """
+        await self._give_back()
+
+    async def proclaim(self, value: str | bytes) -> None:
+        """Announce another value to observers."""
+        await self._proclaim(value).start()

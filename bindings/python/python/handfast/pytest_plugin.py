@@ -1,0 +1,21 @@
+"""Fixtures for the tests of programs that use handfast; pytest finds them by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from handfast import Server
+
+
+@pytest.fixture
+def handfast_server() -> Iterator[Server]:
+    """An empty server of the test's own, stopped after it."""
+    # Imported late: pytest loads plugins for every run, also where handfast is not used.
+    from handfast import Server
+
+    with Server() as server:
+        yield server

@@ -1,0 +1,317 @@
+//! The client: keys and values, and the door to locks and elections.
+//!
+//! Owns the handle and its being closed. What the calls mean is said in the Python package.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use handfast::{
+    Handfast, TryLock,
+    core::{WatchEvent, WatchOptions, WatchStream},
+};
+use pyo3::{IntoPyObjectExt, prelude::*};
+
+use crate::{
+    bridge::ToPython,
+    call::Call,
+    convert,
+    errors::{Failure, duration},
+    holding::Guard,
+    lease::Kept,
+    request::{RawCompare, RawOp, Request},
+    rt::Local,
+};
+
+/// What a try without waiting came to: (holding, None) or (None, holder).
+struct Tried(TryLock);
+
+impl ToPython for Tried {
+    fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.0 {
+            TryLock::Acquired(guard) => {
+                (Guard::Lock(guard).to_python(py)?, py.None()).into_py_any(py)
+            }
+            TryLock::Held(holder) => (py.None(), convert::member(py, &holder)?).into_py_any(py),
+        }
+    }
+}
+
+/// A client of one cluster, with one session for all that it holds.
+#[pyclass(frozen, module = "handfast._native")]
+pub(crate) struct Client {
+    handfast: Local<Handfast>,
+    closed: AtomicBool,
+}
+
+impl Client {
+    fn open(&self, py: Python<'_>) -> PyResult<&Handfast> {
+        let handfast = self.handfast.get()?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Failure::closed("client").into_exception(py));
+        }
+        Ok(handfast)
+    }
+
+    fn core(&self, py: Python<'_>) -> PyResult<handfast::core::Client> {
+        Ok(self.open(py)?.client().clone())
+    }
+
+    fn named_lock(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        options: LockOptions,
+    ) -> PyResult<handfast::Lock> {
+        let mut lock = self.open(py)?.lock(name).rejoin(options.rejoin);
+        if let Some(timeout) = seconds(py, "timeout", options.timeout)? {
+            lock = lock.timeout(timeout);
+        }
+        if let Some(limit) = seconds(py, "max_hold", options.max_hold)? {
+            lock = lock.max_hold(limit);
+        }
+        if let Some(interval) = seconds(py, "beat", options.beat)? {
+            lock = lock.beat(interval);
+        }
+        Ok(lock)
+    }
+}
+
+/// How a lock is acquired and held; by its names in Python.
+#[derive(Default, FromPyObject)]
+#[pyo3(from_item_all)]
+struct LockOptions {
+    timeout: Option<f64>,
+    max_hold: Option<f64>,
+    beat: Option<f64>,
+    rejoin: bool,
+}
+
+fn seconds(
+    py: Python<'_>,
+    argument: &'static str,
+    given: Option<f64>,
+) -> PyResult<Option<Duration>> {
+    let read = given.map(|given| duration(argument, given)).transpose();
+    read.map_err(|failure| failure.into_exception(py))
+}
+
+#[pymethods]
+impl Client {
+    /// No input or output: an unreachable cluster shows at the first call.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        endpoints: Vec<String>,
+        namespace: Vec<u8>,
+        ttl: Option<f64>,
+        timeout: Option<f64>,
+        app: String,
+    ) -> PyResult<Self> {
+        let mut builder = Handfast::builder()
+            .endpoints(endpoints)
+            .namespace(namespace);
+        builder = builder.app_name(app);
+        if let Some(ttl) = seconds(py, "ttl", ttl)? {
+            builder = builder.ttl(ttl);
+        }
+        if let Some(timeout) = seconds(py, "timeout", timeout)? {
+            builder = builder.request_timeout(timeout);
+            builder = builder.session(|session| session.connect_timeout(Some(timeout)));
+        }
+        let built = builder.build();
+        let handfast = built.map_err(|error| Failure::from(error).into_exception(py))?;
+        Ok(Self {
+            handfast: Local::new(handfast),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Gives up everything held, and refuses further calls.
+    fn close(&self) -> PyResult<Call> {
+        let handfast = self.handfast.get()?.clone();
+        self.closed.store(true, Ordering::Release);
+        Ok(Call::shielded(async move { Ok(handfast.close().await?) }))
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "Python's side has names for them"
+    )]
+    /// Reads `key`, the keys up to `end`, or those that start with it.
+    fn range(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        end: Option<&[u8]>,
+        prefix: bool,
+        limit: i64,
+        revision: i64,
+        keys_only: bool,
+    ) -> PyResult<Call> {
+        let mut read = self.core(py)?.range(key).limit(limit).revision(revision);
+        if prefix {
+            read = read.prefix();
+        }
+        if let Some(end) = end {
+            read = read.range_end(end);
+        }
+        if keys_only {
+            read = read.keys_only();
+        }
+        Ok(Call::new(async move { Ok(read.await?) }))
+    }
+
+    fn put(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        value: &[u8],
+        lease: i64,
+        prev_kv: bool,
+    ) -> PyResult<Call> {
+        let mut put = self.core(py)?.put(key, value).lease(lease);
+        if prev_kv {
+            put = put.prev_kv();
+        }
+        Ok(Call::new(async move { Ok(put.await?) }))
+    }
+
+    fn delete(&self, py: Python<'_>, key: &[u8], prefix: bool, prev_kv: bool) -> PyResult<Call> {
+        let mut delete = self.core(py)?.delete(key);
+        if prefix {
+            delete = delete.prefix();
+        }
+        if prev_kv {
+            delete = delete.prev_kv();
+        }
+        Ok(Call::new(async move { Ok(delete.await?) }))
+    }
+
+    fn txn(
+        &self,
+        py: Python<'_>,
+        when: Vec<RawCompare>,
+        then: Vec<RawOp>,
+        otherwise: Vec<RawOp>,
+    ) -> PyResult<Call> {
+        let request = Request::read(when, then, otherwise);
+        let request = request.map_err(|failure| failure.into_exception(py))?;
+        let txn = self.core(py)?.txn();
+        let txn = txn
+            .when(request.when)
+            .then(request.then)
+            .otherwise(request.otherwise);
+        Ok(Call::new(async move { Ok(txn.commit().await?) }))
+    }
+
+    /// Discards the history before `revision`.
+    fn compact(&self, py: Python<'_>, revision: i64) -> PyResult<Call> {
+        let client = self.core(py)?;
+        Ok(Call::new(async move {
+            client.compact(revision, true).await?;
+            Ok::<(), Failure>(())
+        }))
+    }
+
+    fn lease(&self, py: Python<'_>, ttl: i64, keep: bool) -> PyResult<Call> {
+        let client = self.core(py)?;
+        Ok(Call::new(async move {
+            let grant = client.lease_grant(ttl, 0).await?;
+            Ok::<Kept, Failure>(Kept::begin(client, &grant, keep))
+        }))
+    }
+
+    /// A watch, once it is in place.
+    fn watch(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        prefix: bool,
+        start_revision: i64,
+        prev_kv: bool,
+    ) -> PyResult<Call> {
+        let mut options = match prefix {
+            true => WatchOptions::prefix(key),
+            false => WatchOptions::key(key),
+        };
+        options = options.start_revision(start_revision);
+        if prev_kv {
+            options = options.prev_kv();
+        }
+        let client = self.core(py)?;
+        Ok(Call::new(async move {
+            let limit = client.timeout();
+            let mut watch = client.watch(options);
+            match tokio::time::timeout(limit, watch.next()).await {
+                Err(_) => Err(Failure::timeout("the watch was not made", limit)),
+                Ok(Some(Ok(WatchEvent::Compacted { compact_revision }))) => {
+                    Err(Failure::compacted(compact_revision))
+                }
+                Ok(Some(Err(error))) => Err(error.into()),
+                // The first report is always that it is in place.
+                Ok(_) => Ok::<WatchStream, Failure>(watch),
+            }
+        }))
+    }
+
+    fn lock(&self, py: Python<'_>, name: &[u8], options: LockOptions) -> PyResult<Call> {
+        let lock = self.named_lock(py, name, options)?;
+        Ok(Call::new(
+            async move { Ok(Guard::Lock(lock.acquire().await?)) },
+        ))
+    }
+
+    fn try_lock(&self, py: Python<'_>, name: &[u8], options: LockOptions) -> PyResult<Call> {
+        let lock = self.named_lock(py, name, options)?;
+        Ok(Call::new(
+            async move { Ok(Tried(lock.try_acquire().await?)) },
+        ))
+    }
+
+    /// Everybody at a lock, the holder first.
+    fn lock_queue(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
+        let lock = self.open(py)?.lock(name);
+        Ok(Call::new(async move { Ok(lock.look().await?) }))
+    }
+
+    /// Takes the lock away from its holder.
+    fn break_lock(&self, py: Python<'_>, name: &[u8], why: String) -> PyResult<Call> {
+        let lock = self.open(py)?.lock(name);
+        Ok(Call::new(async move { Ok(lock.break_holder(&why).await?) }))
+    }
+
+    fn campaign(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        value: &[u8],
+        timeout: Option<f64>,
+        rejoin: bool,
+    ) -> PyResult<Call> {
+        let mut election = self.open(py)?.election(name).value(value).rejoin(rejoin);
+        if let Some(timeout) = seconds(py, "timeout", timeout)? {
+            election = election.timeout(timeout);
+        }
+        Ok(Call::new(async move {
+            Ok(Guard::Leadership(election.campaign().await?))
+        }))
+    }
+
+    fn leader(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
+        let election = self.open(py)?.election(name);
+        Ok(Call::new(async move { Ok(election.leader().await?) }))
+    }
+
+    /// Everybody at an election, the leader first.
+    fn candidates(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
+        let election = self.open(py)?.election(name);
+        Ok(Call::new(async move { Ok(election.candidates().await?) }))
+    }
+
+    fn observe(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
+        let election = self.open(py)?.election(name);
+        Ok(Call::new(async move { Ok(election.observe().await?) }))
+    }
+}

@@ -1,0 +1,162 @@
+//! A lock that is held, or a leadership.
+//!
+//! Owns the guard, which is given back when released or collected.
+
+use std::sync::{Mutex, PoisonError};
+
+use handfast::{LockGuard, LostReason, Tenure};
+use pyo3::{prelude::*, types::PyBytes};
+
+use crate::{
+    bridge::{self, ToPython},
+    call::Call,
+    errors::Failure,
+    request::{RawCompare, RawOp, Request},
+    rt::Local,
+};
+
+/// What gives the key back.
+pub(crate) enum Guard {
+    Lock(LockGuard),
+    Leadership(handfast::Leadership),
+}
+
+impl Guard {
+    fn tenure(&self) -> Tenure {
+        match self {
+            Self::Lock(guard) => guard.tenure(),
+            Self::Leadership(guard) => guard.tenure(),
+        }
+    }
+
+    async fn release(self) -> Result<(), handfast::Error> {
+        match self {
+            Self::Lock(guard) => guard.release().await,
+            Self::Leadership(guard) => guard.resign().await,
+        }
+    }
+}
+
+impl ToPython for Guard {
+    fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let holding = Holding {
+            tenure: Local::new(self.tenure()),
+            guard: Local::new(Mutex::new(Some(self))),
+        };
+        Ok(Py::new(py, holding)?.into_any())
+    }
+}
+
+/// A lock or leadership that is held until it is released, lost or collected.
+#[pyclass(frozen, module = "handfast._native")]
+pub(crate) struct Holding {
+    tenure: Local<Tenure>,
+    guard: Local<Mutex<Option<Guard>>>,
+}
+
+impl Holding {
+    fn take(&self) -> PyResult<Option<Guard>> {
+        Ok(self
+            .guard
+            .get()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take())
+    }
+}
+
+#[pymethods]
+impl Holding {
+    #[getter]
+    fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.tenure.get()?.key()))
+    }
+
+    #[getter]
+    fn token(&self) -> PyResult<i64> {
+        Ok(self.tenure.get()?.token())
+    }
+
+    #[getter]
+    fn lease(&self) -> PyResult<i64> {
+        Ok(self.tenure.get()?.lease())
+    }
+
+    #[getter]
+    fn previous_died(&self) -> PyResult<bool> {
+        Ok(self.tenure.get()?.previous_died())
+    }
+
+    /// Raises when it is lost. No input or output.
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let checked = self.tenure.get()?.check();
+        checked.map_err(|error| Failure::from(error).into_exception(py))
+    }
+
+    /// Seconds it is held for certain if nothing more is heard.
+    fn remaining(&self) -> PyResult<f64> {
+        Ok(self.tenure.get()?.remaining().as_secs_f64())
+    }
+
+    /// Reports that the work goes on.
+    fn beat(&self, py: Python<'_>) -> PyResult<()> {
+        let beaten = self.tenure.get()?.beat();
+        beaten.map_err(|error| Failure::from(error).into_exception(py))
+    }
+
+    /// Waits until it is lost or released: (code, text).
+    fn lost(&self) -> PyResult<Call> {
+        let tenure = self.tenure.get()?.clone();
+        Ok(Call::new(async move {
+            Ok::<LostReason, Failure>(tenure.lost().await)
+        }))
+    }
+
+    /// Calls `callback` with (code, text), on a thread of the module, when lost or released.
+    fn on_lost(&self, callback: Py<PyAny>) -> PyResult<()> {
+        let tenure = self.tenure.get()?.clone();
+        bridge::notify(callback, async move { tenure.lost().await })
+    }
+
+    /// Gives it back; does nothing at the second time.
+    fn release(&self) -> PyResult<Call> {
+        let guard = self.take()?;
+        Ok(Call::shielded(async move {
+            match guard {
+                Some(guard) => Ok(guard.release().await?),
+                None => Ok(()),
+            }
+        }))
+    }
+
+    /// Gives it back in the background.
+    fn abandon(&self) -> PyResult<()> {
+        drop(Local::new(self.take()?));
+        Ok(())
+    }
+
+    /// Announces another value as the leader.
+    fn proclaim(&self, value: &[u8]) -> PyResult<Call> {
+        let tenure = self.tenure.get()?.clone();
+        let value = value.to_vec();
+        Ok(Call::new(async move { Ok(tenure.proclaim(value).await?) }))
+    }
+
+    /// A transaction that is refused when this is not held any more.
+    fn txn(
+        &self,
+        py: Python<'_>,
+        when: Vec<RawCompare>,
+        then: Vec<RawOp>,
+        otherwise: Vec<RawOp>,
+    ) -> PyResult<Call> {
+        let request = Request::read(when, then, otherwise);
+        let request = request.map_err(|failure| failure.into_exception(py))?;
+        let txn = self.tenure.get()?.txn();
+        let txn = txn
+            .when(request.when)
+            .then(request.then)
+            .otherwise(request.otherwise);
+        Ok(Call::new(async move { Ok(txn.commit().await?) }))
+    }
+}

@@ -1,0 +1,38 @@
+//! `handfast._native`: the client, the recipes and an embedded server for Python.
+//!
+//! A private layer of plain values: what users see is the Python package around it. Owns the
+//! crossing between the languages, and no behaviour of its own. Everything that takes time is a
+//! [`call::Call`], which the sync side waits for and the asyncio side awaits.
+
+mod bridge;
+mod call;
+mod client;
+mod convert;
+mod errors;
+mod holding;
+mod lease;
+mod request;
+mod rt;
+mod server;
+mod stream;
+
+use pyo3::prelude::*;
+
+/// The native half of the package `handfast`; private.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::{
+        bridge::shutdown,
+        call::Call,
+        client::Client,
+        holding::Holding,
+        lease::Lease,
+        server::{Server, cli_main},
+        stream::{Observer, Watch},
+    };
+
+    #[cfg(debug_assertions)]
+    #[pymodule_export]
+    use super::call::panicking;
+}

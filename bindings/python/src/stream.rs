@@ -1,0 +1,151 @@
+//! Watches and observers: values that keep coming.
+//!
+//! Owns taking one at a time, and ending a wait from another thread.
+
+use std::sync::Arc;
+
+use handfast::core::{WatchEvent, WatchStream};
+use handfast::{Leader, Observer as Leaders};
+use pyo3::prelude::*;
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    bridge::ToPython,
+    call::Call,
+    convert::Changes,
+    errors::{Failure, duration},
+    rt::Local,
+};
+
+/// Where values come from; `None` after the last one.
+pub(crate) trait Source: Send + 'static {
+    type Item: ToPython;
+    fn take(&mut self) -> impl Future<Output = Result<Option<Self::Item>, Failure>> + Send;
+}
+
+impl Source for WatchStream {
+    type Item = Changes;
+
+    async fn take(&mut self) -> Result<Option<Changes>, Failure> {
+        loop {
+            return match self.next().await {
+                None => Ok(None),
+                Some(Err(error)) => Err(error.into()),
+                Some(Ok(WatchEvent::Events { revision, events })) => {
+                    Ok(Some(Changes { revision, events }))
+                }
+                Some(Ok(WatchEvent::Compacted { compact_revision })) => {
+                    Err(Failure::compacted(compact_revision))
+                }
+                Some(Ok(_)) => continue,
+            };
+        }
+    }
+}
+
+impl Source for Leaders {
+    type Item = (Option<Leader>,);
+
+    async fn take(&mut self) -> Result<Option<Self::Item>, Failure> {
+        Ok(Some((self.next().await,)))
+    }
+}
+
+impl ToPython for (Option<Leader>,) {
+    fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let leader = self.0.to_python(py)?;
+        Ok((leader,).into_pyobject(py)?.into_any().unbind())
+    }
+}
+
+/// A source that is closed once and for all, also while somebody waits for it.
+struct Feed<S> {
+    source: Arc<Mutex<Option<S>>>,
+    closed: Arc<watch::Sender<bool>>,
+}
+
+impl<S: Source> Feed<S> {
+    fn new(source: S) -> Self {
+        Self {
+            source: Arc::new(Mutex::new(Some(source))),
+            closed: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Call> {
+        let limit = timeout.map(|limit| duration("timeout", limit)).transpose();
+        let limit = limit.map_err(|failure| failure.into_exception(py))?;
+        let source = Arc::clone(&self.source);
+        let mut closed = self.closed.subscribe();
+        Ok(Call::new(async move {
+            let mut source = source.lock().await;
+            let Some(open) = source.as_mut() else {
+                return Ok(None);
+            };
+            let ended = async move {
+                // The feed lives as long as somebody can call this.
+                drop(closed.wait_for(|closed| *closed).await);
+                Ok(None)
+            };
+            let taken = async {
+                tokio::select! {
+                    biased;
+                    ended = ended => ended,
+                    item = open.take() => item,
+                }
+            };
+            match limit {
+                None => taken.await,
+                Some(limit) => match tokio::time::timeout(limit, taken).await {
+                    Ok(taken) => taken,
+                    Err(_) => Err(Failure::timeout("nothing came", limit)),
+                },
+            }
+        }))
+    }
+
+    fn close(&self) {
+        self.closed.send_replace(true);
+        // Else whoever waits lets go of it, and finds it closed at the next call.
+        if let Ok(mut source) = self.source.try_lock() {
+            drop(Local::new(source.take()));
+        }
+    }
+}
+
+macro_rules! feed_class {
+    ($name:ident, $source:ty, $text:literal) => {
+        #[doc = $text]
+        #[pyclass(frozen, module = "handfast._native")]
+        pub(crate) struct $name(Local<Feed<$source>>);
+
+        impl ToPython for $source {
+            fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                let feed = $name(Local::new(Feed::new(self)));
+                Ok(Py::new(py, feed)?.into_any())
+            }
+        }
+
+        #[pymethods]
+        impl $name {
+            /// The next one; `None` after the last, or when it was closed. Loses nothing when it
+            /// is cancelled.
+            #[pyo3(signature = (timeout = None))]
+            fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Call> {
+                self.0.get()?.next(py, timeout)
+            }
+
+            fn close(&self) -> PyResult<()> {
+                self.0.get()?.close();
+                Ok(())
+            }
+        }
+    };
+}
+
+feed_class!(Watch, WatchStream, "Changes of keys: (revision, events).");
+feed_class!(
+    Observer,
+    Leaders,
+    "Leaders of an election: (leader,) or (None,)."
+);

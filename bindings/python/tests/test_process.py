@@ -1,0 +1,139 @@
+"""What happens to whole processes: Ctrl-C, forks, exits, and two that want the same lock."""
+
+from __future__ import annotations
+
+import signal
+
+import handfast
+import pytest
+
+FINISH = 60
+
+
+def test_ctrl_c_ends_a_blocking_call(server, hf, python, name, eventually):
+    with hf.lock(name):
+        process = python(
+            """
+import sys, handfast
+hf = handfast.connect(sys.argv[1])
+try:
+    hf.lock(sys.argv[2]).acquire()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    # The client still works.
+    print(hf.lock(sys.argv[2]).holder() is not None)
+""",
+            server.endpoint,
+            name,
+        )
+        eventually(lambda: len(hf.lock(name).queue().members) == 2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=FINISH)
+        assert (out, err, process.returncode) == ("interrupted\nTrue\n", "", 0)
+        eventually(lambda: len(hf.lock(name).queue().members) == 1)
+
+
+FORK = """
+import os, sys, handfast
+endpoint, name = sys.argv[1:]
+hf = handfast.connect(endpoint)
+held = hf.lock(name).acquire()
+watch = hf.watch(name)
+child = os.fork()
+if child == 0:
+    code = 1
+    try:
+        for use in [lambda: hf.get("k"), held.check, held.release, lambda: next(watch), hf.close]:
+            try:
+                use()
+            except RuntimeError as error:
+                assert "fork" in str(error), error
+            else:
+                raise AssertionError("an old object works in the child")
+        del held, watch, hf
+        with handfast.connect(endpoint) as new:
+            new.put(name + ".child", "v")
+            assert not new.try_lock(name)
+        code = 0
+    finally:
+        # A child that ends as programs do, with exit handlers.
+        sys.exit(code)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0, status
+held.check()
+assert hf.get(name + ".child").text == "v"
+held.release()
+print("parent goes on")
+"""
+
+
+def test_fork(server, python, name):
+    process = python(FORK, server.endpoint, name)
+    out, err = process.communicate(timeout=FINISH)
+    assert (out, err, process.returncode) == ("parent goes on\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "hf.lock(name).acquire()",
+        "watch = hf.watch(name)",
+        "held = hf.lock(name).acquire(); held.lost_event; hf.lease(5).lost_event",
+        "threading.Thread(target=lambda: next(hf.watch(name)), daemon=True).start()",
+        "server = handfast.Server()\n"
+        "handfast.connect(server.endpoint).put('k', 'v')",
+        "async def main():\n"
+        "    hf = await handfast.aio.connect(endpoint)\n"
+        "    asyncio.ensure_future(hf.lock(name).acquire())\n"
+        "    lock = await hf.lock(name + '.2')\n"
+        "    asyncio.ensure_future(lock.wait_lost())\n"
+        "    await asyncio.sleep(0)\n"
+        "asyncio.run(main())",
+    ],
+)
+def test_exit_does_not_hang(server, hf, python, name, program):
+    setup = "import asyncio, sys, threading, handfast\nendpoint, name = sys.argv[1:]\n"
+    connect = "hf = handfast.connect(endpoint)\n"
+    process = python(setup + connect + program, server.endpoint, name)
+    out, err = process.communicate(timeout=FINISH)
+    assert (out, err, process.returncode) == ("", "", 0)
+    # What it held is free sooner than the TTL ends.
+    hf.lock(name, timeout=5).acquire().release()
+
+
+CONTENDER = """
+import sys, handfast
+with handfast.connect(sys.argv[1]) as hf:
+    for _ in range(20):
+        with hf.lock(sys.argv[2], timeout=60) as lock:
+            now = int(hf.get(sys.argv[2] + ".count").text)
+            lock.put(sys.argv[2] + ".count", str(now + 1))
+"""
+
+
+def test_two_processes_contend(server, hf, python, name):
+    hf.put(f"{name}.count", "0")
+    processes = [python(CONTENDER, server.endpoint, name) for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate(timeout=FINISH)
+        assert (out, err, process.returncode) == ("", "", 0)
+    assert hf.get(f"{name}.count").text == "40"
+
+
+def test_the_next_holder_learns_of_a_crash(server, python, name):
+    process = python(
+        """
+import os, sys, handfast
+hf = handfast.connect(sys.argv[1], ttl=2)
+lock = hf.lock(sys.argv[2] + ".crash").acquire()
+print("held", flush=True)
+sys.stdin.read()
+""",
+        server.endpoint,
+        name,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    process.kill()
+    with handfast.connect(server.endpoint) as hf:
+        with hf.lock(f"{name}.crash", timeout=FINISH) as lock:
+            assert lock.previous_died
