@@ -98,7 +98,9 @@ fn drive(control: &Control) {
         };
         let wanted = store.wants_flush().wait(pause);
         if wanted || last_flush.elapsed() >= limits::FLUSH_INTERVAL {
-            flush(control);
+            if !flush(control) {
+                return;
+            }
             last_flush = Instant::now();
         }
         sweeping = match store.sweep() {
@@ -111,12 +113,16 @@ fn drive(control: &Control) {
     }
 }
 
-fn flush(control: &Control) {
-    if let Err(error) = control.store.flush() {
-        // Nothing is lost: the log has every change, and is kept until a flush succeeds.
-        tracing::error!(%error, "applied changes cannot be written to the state file");
-        if !control.stopping.load(Ordering::Acquire) {
-            std::thread::sleep(limits::FLUSH_RETRY);
+/// Whether the state file can still be written; once it cannot, only a restart can help.
+fn flush(control: &Control) -> bool {
+    match control.store.flush() {
+        Ok(_) => true,
+        Err(error) => {
+            // Nothing is lost: the log has every change, and a restart replays it.
+            control
+                .store
+                .halt(&format!("the state file cannot be written: {error}"));
+            false
         }
     }
 }

@@ -56,9 +56,6 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time an applied change waits for the background flush.
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Pause after a failed flush, so that a broken disk does not fill the log file.
-pub(crate) const FLUSH_RETRY: Duration = Duration::from_secs(1);
-
 /// Log segment size of a throw-away server: small, so that it starts at once.
 pub(crate) const EPHEMERAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 

@@ -57,6 +57,17 @@ pub enum StartError {
     /// The log and the state cannot be brought together.
     #[error("raft cannot start from this data directory: {0}")]
     Recovery(String),
+    /// The log is gone, or belongs to other data.
+    #[error(
+        "the state holds log entry {applied}, but the log ends at {last}: the log was deleted or is \
+         not this member's; put the right one back, or restore the data from a backup"
+    )]
+    LogMissing {
+        /// Index of the last entry that the state holds.
+        applied: u64,
+        /// Index of the last entry in the log.
+        last: u64,
+    },
     /// The member did not become the leader of its own cluster in time.
     #[error("the member did not become leader within {0:?}; is the disk stuck?")]
     NotLeading(std::time::Duration),

@@ -117,6 +117,7 @@ impl Consensus {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let config = Arc::new(raft_config(&options)?);
         let wal = Arc::new(options.wal);
+        check_log_reaches_state(&wal, &options.store)?;
         let machine = Machine::new(options.store.clone());
         let id = options.member.id;
         let log = LogStore::new(wal.clone());
@@ -294,6 +295,9 @@ impl Consensus {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
                 return fatal.to_string();
             }
+            if let Some(reason) = self.inner.store.halted() {
+                return reason;
+            }
             tokio::time::sleep(LOOK_FOR_FAILURE).await;
         }
     }
@@ -331,6 +335,18 @@ fn raft_config(options: &Options) -> Result<Config, StartError> {
     config
         .validate()
         .map_err(|error| StartError::Config(error.to_string()))
+}
+
+/// Refuses a log that ends before the state does: it is not the log that made this state.
+fn check_log_reaches_state(wal: &Wal, store: &Store) -> Result<(), StartError> {
+    let (last, applied) = (wal.state().last, store.applied());
+    if applied.map(|position| position.index) > last.map(|position| position.index) {
+        return Err(StartError::LogMissing {
+            applied: applied.map_or(0, |position| position.index),
+            last: last.map_or(0, |position| position.index),
+        });
+    }
+    Ok(())
 }
 
 /// Makes the lone member lead: by founding its cluster, or by standing for election at once.

@@ -6,7 +6,7 @@
 use std::{io, sync::Arc};
 
 use futures::{Stream, StreamExt};
-use handfast_mvcc::{LogEntry, Payload, Store};
+use handfast_mvcc::{Error, LogEntry, Outcome, Payload, SnapshotHeader, Store};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta},
@@ -47,12 +47,21 @@ impl Machine {
 
     /// The durable prefix of the state: what a restart would begin with, so the log below may go.
     fn durable(&self) -> io::Result<Option<StateSnapshot>> {
-        let Some(durable) = self.store.durable_applied() else {
+        let snapshot = self
+            .store
+            .snapshot()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let Some(SnapshotHeader {
+            applied,
+            membership,
+            ..
+        }) = snapshot.map(|taken| taken.header)
+        else {
             return Ok(None);
         };
         let meta = SnapshotMeta {
-            last_log_id: Some(log_id(durable)),
-            last_membership: self.membership()?,
+            last_log_id: Some(log_id(applied)),
+            last_membership: decode_stored(membership)?,
         };
         Ok(Some(Snapshot {
             meta,
@@ -70,7 +79,16 @@ impl Machine {
             expand(entry.log_id, entry.payload, &mut entries)?;
             waiting.push((entries.len() - before, responder));
         }
-        let mut outcomes = self.store.apply(entries).into_iter();
+        let outcomes = self.store.apply(entries);
+        if let Some(failure) = outcomes
+            .iter()
+            .find_map(|applied| store_failure(&applied.result))
+        {
+            // The entry is in the log but not in the state: only a restart, which replays it, may
+            // go on from here. Whoever waits learns that the outcome is not known.
+            return Err(io::Error::other(failure.to_string()));
+        }
+        let mut outcomes = outcomes.into_iter();
         for (count, responder) in waiting {
             let replies = Replies(outcomes.by_ref().take(count).collect());
             if let Some(responder) = responder {
@@ -133,6 +151,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     async fn build_snapshot(&mut self) -> io::Result<StateSnapshot> {
         self.durable()?
             .ok_or_else(|| io::Error::other("nothing has been flushed yet"))
+    }
+}
+
+/// A failure of the store itself, in contrast to a command that was refused.
+fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
+    match result {
+        Err(error @ (Error::Halted(_) | Error::Storage(_))) => Some(error),
+        _ => None,
     }
 }
 

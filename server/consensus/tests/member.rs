@@ -1,9 +1,11 @@
 //! A lone member from outside: what it acknowledges it still knows after a restart.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use handfast_consensus::{Consensus, Options, ProposeError};
+use handfast_consensus::{Consensus, Options, ProposeError, StartError};
 use handfast_mvcc::{Applied, Clock, MonotonicClock, Outcome, Store, StoreOptions};
 use handfast_proto::{
     command::{Command, LeaseGrant, MemberInfo, command::Op},
@@ -18,6 +20,10 @@ use handfast_storage::{
 const MEMBER: u64 = 0xfeed;
 
 async fn start(dir: &Path) -> Consensus {
+    try_start(dir).await.unwrap()
+}
+
+async fn try_start(dir: &Path) -> Result<Consensus, StartError> {
     let disk = Arc::new(RealDisk);
     let identity = Identity {
         cluster_id: 7,
@@ -53,7 +59,6 @@ async fn start(dir: &Path) -> Consensus {
         log_tail_entries: 100,
     })
     .await
-    .unwrap()
 }
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
@@ -193,4 +198,32 @@ async fn a_lease_ends_by_itself_and_not_before_its_time() {
     assert!(granted.elapsed() >= Duration::from_secs(2) - (renewed - granted));
     assert_eq!(member.lease_keep_alive(5).await.unwrap(), None);
     member.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_state_without_its_log_is_refused_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = start(dir.path()).await;
+    member.propose(put("greeting", "hello")).await.unwrap();
+    member.store().flush().unwrap();
+    member.shutdown().await;
+    drop(member);
+    std::fs::remove_dir_all(dir.path().join("wal")).unwrap();
+    let Err(refused) = try_start(dir.path()).await else {
+        panic!("it started without its log");
+    };
+    assert!(
+        matches!(refused, StartError::LogMissing { last: 0, .. }),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("the log was deleted"));
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_written_stops_the_member() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = start(dir.path()).await;
+    member.store().halt("as the test wants it");
+    assert!(member.propose(put("late", "x")).await.is_err());
+    assert!(member.failed().await.contains("as the test wants it"));
 }

@@ -219,6 +219,20 @@ impl Store {
         txn::read_only(&self.shared.read().keyspace, request)
     }
 
+    /// Refuses every change from now on, for the state can no longer be written or trusted.
+    pub fn halt(&self, reason: &str) {
+        let mut shared = self.shared.write();
+        if shared.keyspace.halted.is_none() {
+            shared.keyspace.halt(&Error::Halted(reason.to_owned()));
+        }
+    }
+
+    /// Why the store refuses every change, when it does.
+    #[must_use]
+    pub fn halted(&self) -> Option<String> {
+        self.shared.read().keyspace.halted.clone()
+    }
+
     /// Figures for status and metrics.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
