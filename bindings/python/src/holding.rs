@@ -42,6 +42,7 @@ impl ToPython for Guard {
         let holding = Holding {
             tenure: Local::new(self.tenure()),
             guard: Local::new(Mutex::new(Some(self))),
+            scope: Local::new(Mutex::new(None)),
         };
         Ok(Py::new(py, holding)?.into_any())
     }
@@ -52,10 +53,14 @@ impl ToPython for Guard {
 pub(crate) struct Holding {
     tenure: Local<Tenure>,
     guard: Local<Mutex<Option<Guard>>>,
+    scope: Local<Mutex<Option<Scope>>>,
 }
+
+type Scope = Box<dyn Send + Sync>;
 
 impl Holding {
     fn take(&self) -> PyResult<Option<Guard>> {
+        drop(self.set_scope(None)?);
         Ok(self
             .guard
             .get()?
@@ -65,8 +70,26 @@ impl Holding {
     }
 }
 
+impl Holding {
+    fn set_scope(&self, scope: Option<Scope>) -> PyResult<Option<Scope>> {
+        let mut current = self
+            .scope
+            .get()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::replace(&mut *current, scope))
+    }
+}
+
 #[pymethods]
 impl Holding {
+    /// Says that work relies on it, until it is released or abandoned.
+    fn enter(&self) -> PyResult<()> {
+        let scope: Scope = Box::new(self.tenure.get()?.enter());
+        drop(self.set_scope(Some(scope))?);
+        Ok(())
+    }
+
     #[getter]
     fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, self.tenure.get()?.key()))

@@ -137,6 +137,16 @@ def test_max_hold_and_beat(hf, name):
     assert caught.value.reason == "no_beat"
 
 
+def test_a_limit_waits_for_the_body(hf, other, name, eventually):
+    """The holder is told at once; the key stays until it has stopped, if it does so soon."""
+    with pytest.raises(handfast.LockLostError):
+        with hf.lock(name, max_hold=0.1) as lock:
+            assert lock.lost_event.wait(30)
+            for _ in range(20):
+                assert not other.try_lock(name)
+    eventually(lambda: hf.get(lock.key) is None)
+
+
 def test_threads_may_share_a_lock(hf, name):
     shared = hf.lock(name, timeout=60)
     inside, most, entries = 0, 0, []

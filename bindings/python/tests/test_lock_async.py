@@ -7,6 +7,7 @@ import random
 
 import handfast
 import pytest
+from handfast.aio._held import _Body
 
 CANCELLATIONS = 200
 
@@ -69,18 +70,26 @@ async def test_a_body_that_swallows_the_cancellation_still_learns(ahf, other, na
     assert asyncio.current_task().cancelling() == 0
 
 
-async def test_loss_at_the_very_end_of_the_body(ahf, other, name):
-    """The loss is known, and its cancellation pending, when the body ends without awaiting."""
-    with pytest.raises(handfast.LockLostError):
-        async with ahf.lock(name) as lock:
-            lost = asyncio.ensure_future(lock.wait_lost())
-            await asyncio.to_thread(other.lock(name).break_holder, "test")
-            try:
-                await lost
-            except asyncio.CancelledError:
-                pass
+async def test_loss_at_the_very_end_of_the_body():
+    """The loop has the cancellation scheduled when the body ends: it must not hit what follows."""
+    lost = asyncio.get_running_loop().create_future()
+    body = _Body(lost)
+    lost.set_result(("broken", ""))
+    assert not body.end(None)
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert asyncio.current_task().cancelling() == 0
+
+
+async def test_max_hold_cancels_the_body_before_another_one_enters(ahf, other, name):
+    overlaps = None
+    with pytest.raises(handfast.LockLostError) as caught:
+        async with ahf.lock(name, max_hold=0.1):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                overlaps = other.lock(name).holder() is None
+    assert caught.value.reason == "max_hold" and overlaps is False
 
 
 async def test_a_cancellation_from_outside_stays_one(ahf, other, name):

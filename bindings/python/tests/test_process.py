@@ -76,7 +76,9 @@ def test_fork(server, python, name):
 @pytest.mark.parametrize(
     "program",
     [
-        "hf.lock(name).acquire()",
+        # Never collected: only the exit handler can release it.
+        "import ctypes; held = hf.lock(name).acquire()\n"
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(held._native))",
         "watch = hf.watch(name)",
         "held = hf.lock(name).acquire(); held.lost_event; hf.lease(5).lost_event",
         "threading.Thread(target=lambda: next(hf.watch(name)), daemon=True).start()",

@@ -168,6 +168,14 @@ impl Tenure {
         }
     }
 
+    /// Says that work relies on this until the returned value is dropped, for work that
+    /// [`scope`](Self::scope) cannot run, such as another language's. When a limit ends the hold,
+    /// the key stays until then, or for a quarter of the TTL.
+    #[must_use = "the scope ends when this is dropped"]
+    pub fn enter(&self) -> impl Send + Sync + use<> {
+        self.hold.enter_scope()
+    }
+
     /// A transaction that the store refuses when this is not held any more.
     pub fn txn(&self) -> GuardedTxn {
         GuardedTxn::new(self.clone())

@@ -57,6 +57,7 @@ class Held(Holding):
         self._release().wait()
 
     def __enter__(self) -> Self:
+        self._native.enter()
         return self
 
     def __exit__(

@@ -48,7 +48,7 @@ class Lock:
         return self._requests.break_lock(self.name, why).wait()
 
     def __enter__(self) -> HeldLock:
-        held = self.acquire()
+        held = self.acquire().__enter__()
         self._entered.push(threading.current_thread(), held)
         return held
 

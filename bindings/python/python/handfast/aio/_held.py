@@ -26,28 +26,23 @@ class _Body:
         self._cancelling = task.cancelling()
         self._lost = lost
         self._cancelled = False
+        self._ended = False
         lost.add_done_callback(self._on_lost)
 
     def _on_lost(self, lost: asyncio.Future[Any]) -> None:
-        if not lost.cancelled() and lost.exception() is None and not self._cancelled:
+        # The loop may have it scheduled already when the body ends.
+        if not self._ended and not lost.cancelled() and lost.exception() is None:
             self._cancelled = True
             self._task.cancel()
 
-    async def end(self, error: BaseException | None) -> bool:
+    def end(self, error: BaseException | None) -> bool:
         """Whether the body has ended because this has cancelled it, and for no other reason."""
-        self._lost.remove_done_callback(self._on_lost)
+        self._ended = True
         self._lost.cancel()
         if not self._cancelled:
             return False
         others = self._task.uncancel() > self._cancelling
-        if error is None and not others:
-            # The body ended before the cancellation reached it: it must not hit what follows.
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                if self._task.cancelling() > self._cancelling:
-                    raise
-        return not others and (error is None or isinstance(error, asyncio.CancelledError))
+        return not others and isinstance(error, asyncio.CancelledError)
 
 
 class Held(Holding):
@@ -88,6 +83,7 @@ class Held(Holding):
     async def __aenter__(self) -> Self:
         if self._body is not None:
             raise RuntimeError("it was entered before")
+        self._native.enter()
         if self._cancel_on_lost:
             self._body = _Body(self._native.lost().start())
         return self
@@ -103,7 +99,7 @@ class Held(Holding):
         if lost is not None and lost.reason == "released":
             lost = None
         release = self._release()
-        cancelled = await body.end(error) if body is not None else False
+        cancelled = body.end(error) if body is not None else False
         try:
             await release.start()
         except HandfastError:
