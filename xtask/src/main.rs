@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(bench::Mode::Compare),
         ["bench", "--record"] => bench::run(bench::Mode::Record),
-        ["snippets"] => snippets::run(),
+        ["snippets"] => snippets::run().map(drop),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

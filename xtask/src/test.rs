@@ -21,7 +21,7 @@ const STEPS: [Step; 10] = [
     ("clippy", clippy),
     ("build", build),
     ("tests", tests),
-    ("snippets", snippets_step),
+    ("snippets", snippets::run),
     ("bench", bench_step),
     ("python", python),
 ];
@@ -94,11 +94,6 @@ fn tests() -> Result<Counts> {
     let mut command = in_root(&["test", "--workspace", "--no-fail-fast"]);
     command.env("HANDFAST_BIN", root().join("target/debug/handfast"));
     report::counted(&mut command)
-}
-
-fn snippets_step() -> Result<Counts> {
-    snippets::run()?;
-    Ok(Counts::default())
 }
 
 fn bench_step() -> Result<Counts> {

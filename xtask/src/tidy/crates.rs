@@ -34,7 +34,13 @@ const BELOW: [(&str, &[&str]); 9] = [
     ),
     (
         "handfast-python",
-        &["handfast-proto", "handfast-core", "handfast", "handfast-server", "handfast-cli"],
+        &[
+            "handfast-proto",
+            "handfast-core",
+            "handfast",
+            "handfast-server",
+            "handfast-cli",
+        ],
     ),
 ];
 

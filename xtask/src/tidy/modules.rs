@@ -205,10 +205,12 @@ fn circle(level: &Level) -> Option<Finding> {
         let mut trail = vec![start.clone()];
         if search(level, start, start, &mut trail, &mut BTreeSet::new()) {
             let (path, line) = &level[start][&trail[1]];
-            let what = format!(
-                "modules import each other in a circle: {}",
-                trail.join(" -> ")
-            );
+            let steps = trail.windows(2).map(|step| {
+                let (path, line) = &level[&step[0]][&step[1]];
+                format!("{} -> {} ({path}:{line})", step[0], step[1])
+            });
+            let steps = steps.collect::<Vec<_>>().join(", ");
+            let what = format!("modules import each other in a circle: {steps}");
             return Some(Finding::new(path, *line, what));
         }
     }
@@ -281,7 +283,8 @@ mod tests {
             ("x/src/b.rs", "fn f() -> crate::c::C { x }\n"),
             ("x/src/c.rs", "fn f() { super::a::g() }\n"),
         ]);
-        assert_eq!(found, [format!("{CIRCLE}a -> b -> c -> a")]);
+        let steps = "a -> b (x/src/a.rs:2), b -> c (x/src/b.rs:1), c -> a (x/src/c.rs:1)";
+        assert_eq!(found, [format!("{CIRCLE}{steps}")]);
     }
 
     #[test]
@@ -294,7 +297,8 @@ mod tests {
             ("x/src/a.rs", "use crate::B;\n"),
             ("x/src/b.rs", "use crate::A;\n"),
         ]);
-        assert_eq!(found, [format!("{CIRCLE}a -> b -> a")]);
+        let steps = "a -> b (x/src/a.rs:1), b -> a (x/src/b.rs:1)";
+        assert_eq!(found, [format!("{CIRCLE}{steps}")]);
     }
 
     #[test]
@@ -304,6 +308,7 @@ mod tests {
             ("x/src/w/a.rs", "use super::b::B;\n"),
             ("x/src/w/b.rs", "use crate::w::a::A;\n"),
         ]);
-        assert_eq!(found, [format!("{CIRCLE}a -> b -> a")]);
+        let steps = "a -> b (x/src/w/a.rs:1), b -> a (x/src/w/b.rs:1)";
+        assert_eq!(found, [format!("{CIRCLE}{steps}")]);
     }
 }

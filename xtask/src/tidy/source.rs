@@ -50,9 +50,7 @@ impl Source {
 fn is_test_path(path: &str) -> bool {
     let folders = ["tests", "benches", "examples", "testing"];
     let mut parts = path.split('/');
-    parts.any(|part| {
-        folders.contains(&part) || part == "testing.rs" || part.ends_with("tests.rs")
-    })
+    parts.any(|part| folders.contains(&part) || part == "testing.rs" || part.ends_with("tests.rs"))
 }
 
 /// First and last line of every item behind `#[cfg(test)]` or `#[cfg(any(test, …))]`.

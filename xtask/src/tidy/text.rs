@@ -16,9 +16,7 @@ const FORBIDDEN: [&str; 5] = [
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let is_code = [".rs", ".py", ".sh"]
-        .iter()
-        .any(|end| path.ends_with(end));
+    let is_code = [".rs", ".py", ".sh"].iter().any(|end| path.ends_with(end));
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         for word in FORBIDDEN.iter().filter(|word| line.contains(**word)) {
