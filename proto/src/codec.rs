@@ -1,8 +1,8 @@
 //! The gRPC codec of every generated client and server.
 //!
 //! Plain protobuf; what differs from tonic's own are its buffers. An eager 8 KiB for each call and
-//! direction was measured to cost a fifth of a small put, and a large reply that grows its buffer by
-//! doubling copies itself over and over.
+//! direction was measured to cost a fifth of a small put, and a large reply that grows its buffer
+//! by doubling copies itself over and over.
 
 use std::marker::PhantomData;
 

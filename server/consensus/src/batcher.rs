@@ -10,7 +10,7 @@ use std::{
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use handfast_mvcc::Applied;
-use handfast_proto::command::Command;
+use handfast_proto::{Message, command::Command};
 use openraft::{
     errors::{ClientWriteError, ForwardToLeader},
     impls::ProgressResponder,
@@ -18,8 +18,8 @@ use openraft::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    RaftHandle,
     error::ProposeError,
+    machine::RaftHandle,
     types::{Proposal, ProposalWriter, Replies},
 };
 
@@ -32,10 +32,57 @@ const IN_FLIGHT: usize = 2;
 /// How long to wait before asking again a leader that may not write yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
+/// Commands that may wait for the batcher before a proposer has to wait itself.
+const QUEUE: usize = 8192;
+
 /// A command and whoever waits for its outcome.
 pub(crate) struct Waiting {
-    pub(crate) command: Command,
-    pub(crate) reply: oneshot::Sender<Result<Applied, ProposeError>>,
+    command: Command,
+    reply: Reply,
+}
+
+/// The way into the batcher. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    queue: mpsc::Sender<Waiting>,
+    /// How long a request may look for a leader and wait for its outcome.
+    patience: Duration,
+    /// Bytes an encoded command may have.
+    limit: usize,
+}
+
+impl Proposer {
+    /// The way in, and what [`run`] takes from it.
+    pub(crate) fn new(patience: Duration, limit: usize) -> (Self, mpsc::Receiver<Waiting>) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        (
+            Self {
+                queue,
+                patience,
+                limit,
+            },
+            waiting,
+        )
+    }
+
+    pub(crate) async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let (size, limit) = (command.encoded_len(), self.limit);
+        if size > limit {
+            return Err(ProposeError::TooLarge { size, limit });
+        }
+        let (reply, outcome) = oneshot::channel();
+        let waiting = Waiting { command, reply };
+        let applied = async {
+            self.queue
+                .send(waiting)
+                .await
+                .map_err(|_| ProposeError::Stopped)?;
+            outcome.await.unwrap_or(Err(ProposeError::Stopped))
+        };
+        tokio::time::timeout(self.patience, applied)
+            .await
+            .unwrap_or(Err(ProposeError::Timeout))
+    }
 }
 
 type Reply = oneshot::Sender<Result<Applied, ProposeError>>;
@@ -54,7 +101,9 @@ pub(crate) async fn run(raft: RaftHandle, mut queue: mpsc::Receiver<Waiting>, pa
         tokio::select! {
             biased;
             Some(()) = under_way.next(), if !under_way.is_empty() => {}
-            count = queue.recv_many(&mut received, BATCH_COMMANDS), if under_way.len() < IN_FLIGHT => {
+            count = queue.recv_many(&mut received, BATCH_COMMANDS),
+                if under_way.len() < IN_FLIGHT =>
+            {
                 if count == 0 {
                     break;
                 }

@@ -59,8 +59,8 @@ pub enum StartError {
     Recovery(String),
     /// The log is gone, or belongs to other data.
     #[error(
-        "the state holds log entry {applied}, but the log ends at {last}: the log was deleted or is \
-         not this member's; put the right one back, or restore the data from a backup"
+        "the state holds log entry {applied}, but the log ends at {last}: the log was deleted or \
+         is not this member's; put the right one back, or restore the data from a backup"
     )]
     LogMissing {
         /// Index of the last entry that the state holds.

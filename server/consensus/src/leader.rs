@@ -9,7 +9,7 @@ use handfast_proto::command::{Command, LeaseExpire, command::Op};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Consensus, RaftHandle};
+use crate::{batcher::Proposer, machine::RaftHandle};
 
 /// Leases that one command ends at the most.
 const EXPIRE_BATCH: usize = 5000;
@@ -27,11 +27,7 @@ pub(crate) async fn follow_leadership(
     let mut metrics = raft.server_metrics();
     let mut leads_in_term = None;
     loop {
-        let now = {
-            let metrics = metrics.borrow_watched();
-            let leads = metrics.current_leader == Some(metrics.id);
-            leads.then_some(metrics.vote.leader_id.term)
-        };
+        let now = term_led(&raft);
         if now != leads_in_term {
             match now {
                 Some(_) => store.leases().promote(),
@@ -48,12 +44,17 @@ pub(crate) async fn follow_leadership(
 
 /// Proposes the end of leases whose time ran out, all that are due in one command.
 pub(crate) async fn expire_leases(
-    consensus: Consensus,
+    raft: RaftHandle,
+    proposer: Proposer,
+    store: Arc<Store>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
-        let pause = expire_due(&consensus, clock.as_ref()).await;
+        let pause = match term_led(&raft) {
+            Some(term) => expire_due(term, &proposer, &store, clock.as_ref()).await,
+            None => LOOK_AGAIN,
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -61,27 +62,28 @@ pub(crate) async fn expire_leases(
     }
 }
 
-async fn expire_due(consensus: &Consensus, clock: &dyn Clock) -> Duration {
-    let status = consensus.status();
-    if !status.is_leader {
-        return LOOK_AGAIN;
-    }
-    let store = consensus.store();
+/// The current term, if this member leads in it.
+fn term_led(raft: &RaftHandle) -> Option<u64> {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let leads = metrics.current_leader == Some(metrics.id);
+    leads.then_some(metrics.vote.leader_id.term)
+}
+
+/// Returns how long to wait before looking again.
+async fn expire_due(term: u64, proposer: &Proposer, store: &Store, clock: &dyn Clock) -> Duration {
     let ids = store.leases().expired(EXPIRE_BATCH);
     if ids.is_empty() {
         let due = store.leases().next_deadline();
         let left = due.map_or(LOOK_AGAIN, |due| due.saturating_sub(clock.now()));
-        // A millisecond more, for a timer may not fire early and the deadline itself is not yet due.
+        // A millisecond more, for the deadline itself is not due yet.
         return left.min(LOOK_AGAIN) + Duration::from_millis(1);
     }
     let count = ids.len();
     let command = Command {
-        op: Some(Op::LeaseExpire(LeaseExpire {
-            ids,
-            term: status.term,
-        })),
+        op: Some(Op::LeaseExpire(LeaseExpire { ids, term })),
     };
-    match consensus.propose(command).await {
+    match proposer.propose(command).await {
         Ok(_) => Duration::ZERO,
         Err(error) => {
             tracing::warn!(leases = count, %error, "expired leases could not be revoked yet");

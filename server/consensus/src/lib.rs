@@ -1,11 +1,12 @@
 //! Raft for handfast: the one crate that names openraft.
 //!
 //! Owns how a command becomes a log entry and an entry reaches the store: batching, the log and the
-//! state machine as openraft sees them, linearizable reads, membership, and what only a leader does.
+//! state machine as openraft sees them, linearizable reads, membership, and what only a leader
+//! does.
 //! Knows neither gRPC nor what a command means.
 //!
-//! The way of a write: [`Consensus::propose`] → `batcher` → openraft → `log` → `machine` →
-//! `Store::apply` → back to whoever waits.
+//! The way of a write: [`Consensus::propose`], `batcher`, openraft, `log`, `machine`,
+//! `Store::apply`, and back to whoever waits.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -23,7 +24,7 @@ mod types;
 use std::{sync::Arc, time::Duration};
 
 use handfast_mvcc::{Applied, Clock, Store, lease::Renewal};
-use handfast_proto::{Message, command::Command, command::MemberInfo};
+use handfast_proto::command::{Command, MemberInfo};
 use handfast_storage::wal::{FsyncStats, Wal};
 use openraft::{Config, async_runtime::watch::WatchReceiver};
 use tokio::{
@@ -34,17 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{ProposeError, ReadError, StartError};
 
-use batcher::Waiting;
+use batcher::Proposer;
 use log::LogStore;
-use machine::Machine;
+use machine::{Machine, RaftHandle};
 use network::NoPeers;
 use read::WaitingRead;
-use types::TypeConfig;
 
-type RaftHandle = openraft::Raft<TypeConfig, Machine>;
-
-/// Commands that may wait for the batcher before a proposer has to wait itself.
-const PROPOSE_QUEUE: usize = 8192;
 /// Reads that may wait for the gate before a reader has to wait itself.
 const READ_QUEUE: usize = 8192;
 /// How often to look whether raft has failed.
@@ -101,10 +97,9 @@ struct Inner {
     raft: RaftHandle,
     wal: Arc<Wal>,
     store: Arc<Store>,
-    proposals: mpsc::Sender<Waiting>,
+    proposer: Proposer,
     reads: mpsc::Sender<WaitingRead>,
     request_timeout: Duration,
-    max_request_bytes: usize,
     stop: CancellationToken,
     tasks: parking_lot::Mutex<JoinSet<()>>,
 }
@@ -126,7 +121,8 @@ impl Consensus {
             .map_err(|fatal| StartError::Recovery(fatal.to_string()))?;
         lead(&raft, options.member).await?;
 
-        let (proposals, waiting) = mpsc::channel(PROPOSE_QUEUE);
+        let patience = options.request_timeout;
+        let (proposer, waiting) = Proposer::new(patience, options.max_request_bytes);
         let (reads, waiting_reads) = mpsc::channel(READ_QUEUE);
         let stop = CancellationToken::new();
         let consensus = Self {
@@ -134,59 +130,39 @@ impl Consensus {
                 raft: raft.clone(),
                 wal,
                 store: options.store.clone(),
-                proposals,
+                proposer: proposer.clone(),
                 reads,
-                request_timeout: options.request_timeout,
-                max_request_bytes: options.max_request_bytes,
+                request_timeout: patience,
                 stop: stop.clone(),
                 tasks: parking_lot::Mutex::new(JoinSet::new()),
             }),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(batcher::run(raft.clone(), waiting, options.request_timeout));
-        tasks.spawn(read::run(
-            raft.clone(),
-            waiting_reads,
-            options.request_timeout,
-        ));
+        tasks.spawn(batcher::run(raft.clone(), waiting, patience));
+        tasks.spawn(read::run(raft.clone(), waiting_reads, patience));
         tasks.spawn(purge::run(
             raft.clone(),
             options.store.clone(),
             stop.clone(),
         ));
         options.store.leases().promote();
-        tasks.spawn(leader::follow_leadership(raft, options.store, stop.clone()));
-        tasks.spawn(leader::expire_leases(
-            consensus.clone(),
-            options.clock,
-            stop,
+        let (store, clock) = (options.store, options.clock);
+        tasks.spawn(leader::follow_leadership(
+            raft.clone(),
+            store.clone(),
+            stop.clone(),
         ));
+        tasks.spawn(leader::expire_leases(raft, proposer, store, clock, stop));
         *consensus.inner.tasks.lock() = tasks;
         Ok(consensus)
     }
 
     /// Has raft commit `command`, and returns what became of it once this member has applied it.
     ///
-    /// Dropping the future before the command was handed to raft withdraws it; later it may still be
-    /// applied, as after [`ProposeError::Timeout`].
+    /// Dropping the future before the command was handed to raft withdraws it; later it may still
+    /// be applied, as after [`ProposeError::Timeout`].
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let (size, limit) = (command.encoded_len(), self.inner.max_request_bytes);
-        if size > limit {
-            return Err(ProposeError::TooLarge { size, limit });
-        }
-        let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { command, reply };
-        let applied = async {
-            self.inner
-                .proposals
-                .send(waiting)
-                .await
-                .map_err(|_| ProposeError::Stopped)?;
-            outcome.await.unwrap_or(Err(ProposeError::Stopped))
-        };
-        tokio::time::timeout(self.inner.request_timeout, applied)
-            .await
-            .unwrap_or(Err(ProposeError::Timeout))
+        self.inner.proposer.propose(command).await
     }
 
     /// Returns once the local state holds every write that was acknowledged before the call.

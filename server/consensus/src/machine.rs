@@ -1,7 +1,7 @@
 //! The state machine: hands committed entries to the store, batch by batch.
 //!
-//! Owns the order in which entries reach `Store::apply`, and the pseudo-snapshot that lets raft purge
-//! its log. Knows neither what a command does nor who waits for its outcome.
+//! Owns the order in which entries reach `Store::apply`, and the pseudo-snapshot that lets raft
+//! purge its log. Knows neither what a command does nor who waits for its outcome.
 
 use std::{io, sync::Arc};
 
@@ -18,6 +18,9 @@ use crate::types::{
 
 /// Log entries that are applied under one lock of the store at the most.
 const APPLY_ENTRIES: usize = 256;
+
+/// Raft with this state machine.
+pub(crate) type RaftHandle = openraft::Raft<TypeConfig, Machine>;
 
 /// A handle on the durable state, in place of a copy of it.
 #[derive(Debug, Clone)]
@@ -162,7 +165,7 @@ fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
     }
 }
 
-/// Turns one log entry into the entries of the store: all commands of a proposal share its position.
+/// Turns a log entry into the store's: all commands of a proposal share its position.
 fn expand(
     id: LogId,
     payload: EntryPayload<crate::types::Proposal, u64, crate::types::Member>,

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use handfast_mvcc::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::RaftHandle;
+use crate::machine::RaftHandle;
 
 /// How often to look how far the state has been flushed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use openraft::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{RaftHandle, error::ReadError};
+use crate::{error::ReadError, machine::RaftHandle};
 
 /// Reads that one check releases at the most.
 const GATE_READS: usize = 4096;
