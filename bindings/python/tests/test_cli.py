@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import handfast
@@ -33,9 +35,16 @@ def test_usage_errors_have_their_code():
     assert run(FORMS[1], "--version").stdout.startswith("handfast ")
 
 
+@pytest.fixture
+def short_path() -> Iterator[str]:
+    """A folder for a socket: those have a limit of about 100 bytes."""
+    with tempfile.TemporaryDirectory() as path:
+        yield path
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_stops_in_order(tmp_path, eventually, signal_number):
-    listen = f"unix://{tmp_path}/s"
+def test_serve_stops_in_order(short_path, tmp_path, eventually, signal_number):
+    listen = f"unix://{short_path}/s"
     process = subprocess.Popen(
         [str(COMMAND), "serve", "--data-dir", str(tmp_path / "data"),
          "--listen-client-urls", listen, "--advertise-client-urls", listen],
@@ -44,7 +53,7 @@ def test_serve_stops_in_order(tmp_path, eventually, signal_number):
         text=True,
     )
     try:
-        with handfast.connect(f"unix:{tmp_path}/s") as hf:
+        with handfast.connect(f"unix:{short_path}/s") as hf:
 
             def served() -> bool:
                 assert process.poll() is None, process.communicate()[0]

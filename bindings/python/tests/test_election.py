@@ -18,7 +18,7 @@ def test_lead_proclaim_resign(hf, other, name):
         assert other.election(name).leader().text == "n1, ready"
         term.put(f"{name}.by", "n1")
         with pytest.raises(handfast.LockTimeoutError) as caught:
-            other.election(name, value="n2").campaign(timeout=0.2)
+            other.election(name, value="n2").campaign(timeout=1)
         assert caught.value.holder.token == term.token
         assert len(election.candidates().members) == 1
     assert election.leader() is None

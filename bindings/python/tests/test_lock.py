@@ -38,7 +38,7 @@ def test_timeout_names_the_holder(hf, other, name):
     entered = False
     with other.lock(name):
         with pytest.raises(handfast.LockTimeoutError) as caught:
-            with hf.lock(name, timeout=0.2):
+            with hf.lock(name, timeout=1):
                 entered = True
         assert len(other.lock(name).queue().members) == 1
     assert not entered
