@@ -19,20 +19,16 @@ use futures::FutureExt;
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyList};
 use tokio::task::AbortHandle;
 
-use crate::{errors::Failure, rt};
-
-/// Makes the Python value of a result; runs on the settling thread, with the interpreter attached.
-pub(crate) trait ToPython: Send + 'static {
-    fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>>;
-}
+use crate::{
+    convert::{Convert, ToPython},
+    errors::Failure,
+    rt,
+};
 
 /// Futures settled under one attachment of the interpreter at the most.
 const BATCH: usize = 512;
 /// How often a blocking call looks for Ctrl-C.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
-
-/// Makes the Python value later.
-pub(crate) type Convert = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Py<PyAny>> + Send>;
 
 struct Completion {
     event_loop: Py<PyAny>,

@@ -8,7 +8,8 @@ use futures::future::BoxFuture;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::{
-    bridge::{self, Convert, ToPython},
+    bridge,
+    convert::{Convert, ToPython},
     errors::Failure,
     rt::Local,
 };
@@ -91,5 +92,8 @@ impl Call {
 #[pyfunction]
 #[pyo3(name = "_panicking")]
 pub(crate) fn panicking() -> Call {
-    Call::new::<()>(async { panic!("as the test wanted") })
+    Call::new::<()>(async {
+        // Unlike the macro it prints nothing.
+        std::panic::resume_unwind(Box::new("as the test wanted"))
+    })
 }

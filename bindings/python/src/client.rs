@@ -14,9 +14,8 @@ use handfast::{
 use pyo3::{IntoPyObjectExt, prelude::*};
 
 use crate::{
-    bridge::ToPython,
     call::Call,
-    convert,
+    convert::{self, ToPython},
     errors::{Failure, duration},
     holding::Guard,
     lease::Kept,

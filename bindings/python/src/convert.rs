@@ -15,7 +15,13 @@ use pyo3::{
     types::{PyBytes, PyList},
 };
 
-use crate::bridge::ToPython;
+/// Makes the Python value of a result; runs on the settling thread, with the interpreter attached.
+pub(crate) trait ToPython: Send + 'static {
+    fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>>;
+}
+
+/// Makes the Python value later.
+pub(crate) type Convert = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Py<PyAny>> + Send>;
 
 type Made = PyResult<Py<PyAny>>;
 

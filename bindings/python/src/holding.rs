@@ -8,8 +8,9 @@ use handfast::{LockGuard, LostReason, Tenure};
 use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
-    bridge::{self, ToPython},
+    bridge,
     call::Call,
+    convert::ToPython,
     errors::Failure,
     request::{RawCompare, RawOp, Request},
     rt::Local,

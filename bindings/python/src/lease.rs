@@ -10,12 +10,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use crate::{
-    bridge::{self, ToPython},
-    call::Call,
-    errors::Failure,
-    rt::Local,
-};
+use crate::{bridge, call::Call, convert::ToPython, errors::Failure, rt::Local};
 
 /// A granted lease, and its renewal.
 pub(crate) struct Kept {

@@ -10,7 +10,7 @@ use std::{
 
 use pyo3::prelude::*;
 
-use crate::{bridge::ToPython, call::Call, errors::Failure, rt::Local};
+use crate::{call::Call, convert::ToPython, errors::Failure, rt::Local};
 
 impl ToPython for handfast_server::Server {
     fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -10,9 +10,8 @@ use pyo3::prelude::*;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    bridge::ToPython,
     call::Call,
-    convert::Changes,
+    convert::{Changes, ToPython},
     errors::{Failure, duration},
     rt::Local,
 };

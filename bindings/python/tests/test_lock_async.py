@@ -20,6 +20,11 @@ async def empty(client: handfast.aio.AsyncClient, name: str) -> None:
             await asyncio.sleep(0.01)
 
 
+def break_soon(other: handfast.Client, name: str) -> None:
+    """Take the lock away while the body goes on: it can be cancelled wherever it awaits."""
+    asyncio.get_running_loop().run_in_executor(None, other.lock(name).break_holder, "test")
+
+
 async def test_async_with_and_await(ahf, name):
     async with ahf.lock(name, timeout=30) as lock:
         lock.check()
@@ -40,7 +45,7 @@ async def test_loss_cancels_the_body(ahf, other, name):
     cancelled = False
     with pytest.raises(handfast.LockLostError) as caught:
         async with ahf.lock(name):
-            await asyncio.to_thread(other.lock(name).break_holder, "test")
+            break_soon(other, name)
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -55,7 +60,7 @@ async def test_loss_cancels_the_body(ahf, other, name):
 async def test_loss_without_cancelling(ahf, other, name):
     with pytest.raises(handfast.LockLostError):
         async with ahf.lock(name, cancel_on_lost=False) as lock:
-            await asyncio.to_thread(other.lock(name).break_holder, "test")
+            break_soon(other, name)
             assert await lock.wait_lost() == "broken"
             await asyncio.sleep(0)
 
@@ -63,7 +68,7 @@ async def test_loss_without_cancelling(ahf, other, name):
 async def test_a_body_that_swallows_the_cancellation_still_learns(ahf, other, name):
     with pytest.raises(handfast.LockLostError):
         async with ahf.lock(name):
-            await asyncio.to_thread(other.lock(name).break_holder, "test")
+            break_soon(other, name)
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -118,7 +123,7 @@ async def test_a_cancellation_from_outside_stays_one(ahf, other, name):
 async def test_an_error_of_the_body_is_not_hidden(ahf, other, name):
     with pytest.raises(ZeroDivisionError):
         async with ahf.lock(name):
-            await asyncio.to_thread(other.lock(name).break_holder, "test")
+            break_soon(other, name)
             try:
                 await asyncio.Event().wait()
             finally:
