@@ -10,6 +10,7 @@ mod record;
 mod recover;
 mod segment;
 mod shared;
+mod syncs;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,6 +29,8 @@ use self::record::{HEADER_BYTES, MAX_BODY_BYTES};
 use self::segment::Segments;
 use self::shared::{Failure, Op, Shared};
 use self::thread::Writer;
+
+pub use self::syncs::FsyncStats;
 
 use crate::disk::Disk;
 use crate::{Error, LogPosition};
@@ -98,17 +100,6 @@ pub struct WalState {
     pub purged: Option<LogPosition>,
     /// Last entry, or the last purged one when there is none behind it.
     pub last: Option<LogPosition>,
-}
-
-/// How long syncs took since the log was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FsyncStats {
-    /// Number of syncs.
-    pub count: u64,
-    /// Their total duration.
-    pub total: Duration,
-    /// The longest one.
-    pub max: Duration,
 }
 
 /// Called once, when an operation is durable or failed: on the log's thread, or on the caller's

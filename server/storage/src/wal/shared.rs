@@ -10,8 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use super::index::SparseIndex;
 use super::log::Log;
 use super::segment::Segment;
+use super::syncs::SyncCounters;
 use super::tail::Tail;
-use super::thread::SyncCounters;
 use super::{Done, Entry, Vote};
 use crate::LogPosition;
 

@@ -4,48 +4,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::Done;
 use super::log::Log;
 use super::prepare::Preparer;
 use super::record::{self, Begin, Encoder};
 use super::segment::{PAGE_BYTES, Segment};
 use super::shared::{Failure, Op, Shared};
-use super::{Done, FsyncStats};
 
-/// A sync that takes longer than this is worth a line in the log.
-const SLOW_SYNC: Duration = Duration::from_secs(1);
 /// Room the largest record without payload takes.
 const SMALL_RECORD_BYTES: u64 = 256;
-
-/// Counters of syncs, readable while they go on.
-#[derive(Debug, Default)]
-pub(super) struct SyncCounters {
-    count: AtomicU64,
-    total_nanos: AtomicU64,
-    max_nanos: AtomicU64,
-}
-
-impl SyncCounters {
-    pub(super) fn stats(&self) -> FsyncStats {
-        FsyncStats {
-            count: self.count.load(Ordering::Relaxed),
-            total: Duration::from_nanos(self.total_nanos.load(Ordering::Relaxed)),
-            max: Duration::from_nanos(self.max_nanos.load(Ordering::Relaxed)),
-        }
-    }
-
-    fn add(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.total_nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.max_nanos.fetch_max(nanos, Ordering::Relaxed);
-        if took > SLOW_SYNC {
-            tracing::warn!(?took, "the disk took long to sync the log");
-        }
-    }
-}
 
 /// A change of where entries lie, applied once it is durable.
 #[derive(Debug)]
