@@ -3,8 +3,8 @@
 //! Owns the replay of history in bounded steps, one scan for all watchers that are at the same
 //! place, and the end of watchers whose history was compacted. Knows nothing of synced watchers.
 
+use super::delivery::Delivery;
 use super::respond::{Output, Sheet, response};
-use super::stream::WatchStream;
 use super::watcher::{Watcher, Watchers};
 use super::{History, HistoryError};
 use crate::recent::Event;
@@ -118,7 +118,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-impl WatchStream {
+impl Delivery {
     /// Replays a bounded amount of history to the watchers that are behind.
     pub(super) fn catch_up(&mut self, history: &dyn History, output: &mut Output<'_>) {
         let mut left = MAX_EVENTS;

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::WatchStream;
 use super::interest::Interest;
 use crate::KeyRange;
 use crate::recent::{Commit, Recent};
@@ -187,9 +186,8 @@ impl WatchHub {
         registry.seats.len() - registry.free.len()
     }
 
-    /// Opens a stream. `wake` is called when there is something new to poll for; handing in a
-    /// request or a tick does not call it.
-    pub fn open_stream(self: &Arc<Self>, wake: Wake) -> WatchStream {
+    /// Gives a new stream its seat and the place where it finds its notes.
+    pub(super) fn join(&self, wake: Wake) -> (u32, Arc<Mailbox>) {
         let mailbox = Arc::new(Mailbox {
             notes: Mutex::default(),
             wake,
@@ -209,8 +207,7 @@ impl WatchHub {
                 (registry.seats.len() - 1) as u32
             }
         };
-        drop(registry);
-        WatchStream::new(Arc::clone(self), number, mailbox)
+        (number, mailbox)
     }
 
     pub(super) fn register(&self, seat: u32, range: &KeyRange) {

@@ -4,37 +4,14 @@
 //! the number of watchers. Knows nothing of watchers that are catching up.
 
 use super::History;
-use super::hub::Notes;
+use super::delivery::{Delivery, Live};
 use super::respond::{Output, Sheet};
-use super::stream::WatchStream;
 use crate::recent::Event;
 
 /// How many revisions are taken from the ring at once when it is walked.
 const WALK_STEP: usize = 64;
 
-/// The notes that were taken from the mailbox, and how far they are worked off.
-#[derive(Default)]
-pub(super) struct Live {
-    notes: Notes,
-    done: usize,
-    /// Every revision up to here was looked at by the hub before the notes were taken.
-    published: i64,
-}
-
-impl Live {
-    pub(super) fn is_pending(&self) -> bool {
-        self.done < self.notes.hits.len() || self.notes.walk.is_some()
-    }
-
-    /// Where the stream is once these notes are worked off.
-    fn end(&self) -> i64 {
-        let last_hit = self.notes.hits.last().copied().unwrap_or(0);
-        let last_walked = self.notes.walk.map_or(0, |(_, through)| through);
-        self.published.max(last_hit).max(last_walked)
-    }
-}
-
-impl WatchStream {
+impl Delivery {
     /// Sends the synced watchers what was noted, one response per watcher and revision.
     pub(super) fn deliver_live(&mut self, history: &dyn History, output: &mut Output<'_>) {
         if !self.live.is_pending() {
@@ -97,30 +74,6 @@ impl WatchStream {
         }
         self.found = found;
         complete
-    }
-
-    /// Sends one watcher its selection of a sheet and moves its cursor past `revision`.
-    pub(super) fn send(
-        &mut self,
-        selection: &[(u32, u32)],
-        revision: i64,
-        sheet: &mut Sheet<'_>,
-        output: &mut Output<'_>,
-    ) {
-        let Some((slot, _)) = selection.first() else {
-            return;
-        };
-        let Some(watcher) = self.watchers.get_mut(*slot) else {
-            return;
-        };
-        let numbers = selection.iter().map(|(_, number)| *number);
-        let events = numbers
-            .map(|number| sheet.message(number, watcher.prev_kv))
-            .collect();
-        watcher.busy = true;
-        watcher.next = revision + 1;
-        let split_above = watcher.fragment.then_some(self.max_response_bytes);
-        output.push_events(watcher.id, revision, events, split_above);
     }
 
     /// The ring has lost `main` before it was delivered: all watchers catch up from there.

@@ -7,6 +7,7 @@
 //! and a bounded list of revisions, and resumes from the ring or from history when it is polled.
 
 mod catch_up;
+mod delivery;
 mod history;
 mod hub;
 mod interest;

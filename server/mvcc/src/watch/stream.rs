@@ -12,10 +12,10 @@ use handfast_proto::etcdserverpb::watch_request::RequestUnion;
 use handfast_proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 
 use super::History;
-use super::hub::{Mailbox, WatchHub};
-use super::live::Live;
+use super::delivery::Delivery;
+use super::hub::{Wake, WatchHub};
 use super::respond::{Output, response};
-use super::watcher::{Watcher, Watchers};
+use super::watcher::Watcher;
 use crate::KeyRange;
 
 /// Above this size in bytes a response is split for a watcher that asked for fragments, unless
@@ -43,54 +43,40 @@ enum Request {
 /// so whoever calls them polls afterwards. A stream must not be handed requests without limit
 /// while its responses cannot be sent.
 pub struct WatchStream {
-    pub(super) hub: Arc<WatchHub>,
-    pub(super) mailbox: Arc<Mailbox>,
-    seat: u32,
+    delivery: Delivery,
     requests: VecDeque<Request>,
-    pub(super) watchers: Watchers,
-    /// The slots of the watchers that are not synced.
-    pub(super) catching_up: Vec<u32>,
-    pub(super) live: Live,
-    /// All synced watchers were sent what concerns them up to this revision.
-    pub(super) position: i64,
     tick_due: bool,
-    pub(super) max_response_bytes: usize,
-    /// Scratch space: `(slot, number of the event)`.
-    pub(super) found: Vec<(u32, u32)>,
 }
 
 impl fmt::Debug for WatchStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchStream")
-            .field("seat", &self.seat)
+            .field("seat", &self.delivery.seat)
             .field("watchers", &self.watchers())
-            .field("position", &self.position)
+            .field("position", &self.delivery.position)
             .finish_non_exhaustive()
     }
 }
 
-impl WatchStream {
-    pub(super) fn new(hub: Arc<WatchHub>, seat: u32, mailbox: Arc<Mailbox>) -> WatchStream {
-        let position = hub.published();
+impl WatchHub {
+    /// Opens a stream. `wake` is called when there is something new to poll for; handing in a
+    /// request or a tick does not call it.
+    pub fn open_stream(self: &Arc<Self>, wake: Wake) -> WatchStream {
+        let (seat, mailbox) = self.join(wake);
+        let hub = Arc::clone(self);
         WatchStream {
-            hub,
-            mailbox,
-            seat,
+            delivery: Delivery::new(hub, seat, mailbox, DEFAULT_MAX_RESPONSE_BYTES),
             requests: VecDeque::new(),
-            watchers: Watchers::new(),
-            catching_up: Vec::new(),
-            live: Live::default(),
-            position,
             tick_due: false,
-            max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES,
-            found: Vec::new(),
         }
     }
+}
 
+impl WatchStream {
     /// Sets the size in bytes above which a response is split for who asked for fragments.
     #[must_use]
     pub fn with_max_response_bytes(mut self, bytes: usize) -> WatchStream {
-        self.max_response_bytes = bytes;
+        self.delivery.max_response_bytes = bytes;
         self
     }
 
@@ -116,7 +102,7 @@ impl WatchStream {
 
     /// How many watchers run on this stream.
     pub fn watchers(&self) -> usize {
-        self.watchers.len()
+        self.delivery.watchers.len()
     }
 
     /// Appends what is ready to `responses`, up to about `budget_bytes`.
@@ -134,15 +120,15 @@ impl WatchStream {
         let mut output = Output::new(responses, budget_bytes);
         self.serve_requests(history, &mut output);
         if self.requests.is_empty() {
-            self.deliver_live(history, &mut output);
-            self.catch_up(history, &mut output);
+            self.delivery.deliver_live(history, &mut output);
+            self.delivery.catch_up(history, &mut output);
             self.notify_progress(&mut output);
         }
         !self.requests.is_empty()
-            || !self.catching_up.is_empty()
-            || self.live.is_pending()
+            || !self.delivery.catching_up.is_empty()
+            || self.delivery.live.is_pending()
             || self.tick_due
-            || self.mailbox.has_notes()
+            || self.delivery.mailbox.has_notes()
     }
 
     fn serve_requests(&mut self, history: &dyn History, output: &mut Output<'_>) {
@@ -156,9 +142,9 @@ impl WatchStream {
                 Request::Cancel(id) => self.cancel(id, history, output),
                 Request::Progress => {
                     // A watcher made just before may be one step from being synced.
-                    self.catch_up(history, output);
-                    self.deliver_live(history, output);
-                    if self.live.is_pending() {
+                    self.delivery.catch_up(history, output);
+                    self.delivery.deliver_live(history, output);
+                    if self.delivery.live.is_pending() {
                         self.requests.push_front(Request::Progress);
                         return;
                     }
@@ -169,7 +155,7 @@ impl WatchStream {
     }
 
     fn current(&self, history: &dyn History) -> i64 {
-        history.revision().max(self.hub.published())
+        history.revision().max(self.delivery.hub.published())
     }
 
     fn create(
@@ -183,7 +169,7 @@ impl WatchStream {
             Some(REASON_EMPTY_RANGE)
         } else if request.start_revision < 0 {
             Some(REASON_COMPACTED)
-        } else if request.watch_id != 0 && self.watchers.has_id(request.watch_id) {
+        } else if request.watch_id != 0 && self.delivery.watchers.has_id(request.watch_id) {
             Some(REASON_DUPLICATE_ID)
         } else {
             None
@@ -192,24 +178,25 @@ impl WatchStream {
             return self.refuse(reason, history, output);
         }
         let id = match request.watch_id {
-            0 => self.watchers.pick_id(),
+            0 => self.delivery.watchers.pick_id(),
             chosen => chosen,
         };
         let (slot, first) = self
+            .delivery
             .watchers
             .insert(Watcher::new(id, range.clone(), request));
         if first {
-            self.hub.register(self.seat, &range);
+            self.delivery.hub.register(self.delivery.seat, &range);
         }
         // Read after registering: what is committed later is noted for this stream.
         let current = self.current(history);
-        if let Some(watcher) = self.watchers.get_mut(slot) {
+        if let Some(watcher) = self.delivery.watchers.get_mut(slot) {
             watcher.synced = watcher.start == 0 || watcher.start > current;
             if watcher.start == 0 {
                 watcher.next = current + 1;
             }
             if !watcher.synced {
-                self.catching_up.push(slot);
+                self.delivery.catching_up.push(slot);
             }
         }
         let mut created = response(id, current, Vec::new());
@@ -226,58 +213,43 @@ impl WatchStream {
     }
 
     fn cancel(&mut self, id: i64, history: &dyn History, output: &mut Output<'_>) {
-        let Some(slot) = self.watchers.release_id(id) else {
+        let Some(slot) = self.delivery.watchers.release_id(id) else {
             return;
         };
         if let Some(slot) = slot {
-            self.catching_up.retain(|other| *other != slot);
-            self.drop_watcher(slot);
+            self.delivery.catching_up.retain(|other| *other != slot);
+            self.delivery.drop_watcher(slot);
         }
         let mut canceled = response(id, self.current(history), Vec::new());
         canceled.canceled = true;
         output.push_control(canceled);
     }
 
-    /// Ends a watcher, leaving its id and its place in `catching_up` to the caller.
-    pub(super) fn drop_watcher(&mut self, slot: u32) -> Option<Watcher> {
-        let (watcher, last) = self.watchers.remove(slot)?;
-        if last {
-            self.hub.unregister(self.seat, &watcher.range);
-        }
-        Some(watcher)
-    }
-
     /// Answers a progress request, if every watcher is where the answer says.
     fn answer_progress(&mut self, output: &mut Output<'_>) {
-        let mut watchers = self.watchers.iter().peekable();
-        if watchers.peek().is_some() && watchers.all(|w| w.has_reached(self.position)) {
-            output.push_control(response(NO_WATCHER, self.position, Vec::new()));
+        let mut watchers = self.delivery.watchers.iter().peekable();
+        if watchers.peek().is_some() && watchers.all(|w| w.has_reached(self.delivery.position)) {
+            output.push_control(response(NO_WATCHER, self.delivery.position, Vec::new()));
         }
     }
 
     fn notify_progress(&mut self, output: &mut Output<'_>) {
-        if !self.tick_due || self.live.is_pending() {
+        if !self.tick_due || self.delivery.live.is_pending() {
             return;
         }
         self.tick_due = false;
-        let position = self.position;
-        for (_, watcher) in self.watchers.iter_mut().filter(|(_, w)| w.progress_notify) {
+        let position = self.delivery.position;
+        for (_, watcher) in self
+            .delivery
+            .watchers
+            .iter_mut()
+            .filter(|(_, w)| w.progress_notify)
+        {
             let busy = std::mem::take(&mut watcher.busy);
             if !busy && watcher.has_reached(position) {
                 output.push_control(response(watcher.id, position, Vec::new()));
             }
         }
-    }
-}
-
-impl Drop for WatchStream {
-    fn drop(&mut self) {
-        let slots: Vec<u32> = self.watchers.iter_mut().map(|(slot, _)| slot).collect();
-        // Backwards, for that is the order in which removal is cheap.
-        for slot in slots.into_iter().rev() {
-            self.drop_watcher(slot);
-        }
-        self.hub.leave(self.seat);
     }
 }
 
