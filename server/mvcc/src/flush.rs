@@ -1,50 +1,22 @@
 //! Carrying what was applied into the state file.
 //!
-//! Owns when something is worth a flush and what one contains. Must not know what rows mean; the
-//! ring keeps everything until it is written, so a failed flush loses nothing.
+//! Owns what a flush contains. Must not know what rows mean; the ring keeps everything until it is
+//! written, so a failed flush loses nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use handfast_storage::{
     LogPosition,
     state::{FlushBatch, LeaseRow, Row},
 };
-use parking_lot::{Condvar, Mutex};
 
-use crate::{Error, Store, apply::LeaseChanges, recent::Commit};
-
-/// Bytes not flushed from which on the driver should not wait any longer.
-pub(crate) const FLUSH_BYTES: usize = 8 * 1024 * 1024;
-
-/// Names of the small values in the state file.
-pub(crate) const META_REVISION: &str = "revision";
-pub(crate) const META_COMPACTED: &str = "compacted";
-pub(crate) const META_SWEPT: &str = "swept";
-
-/// Parks the flush driver until there is enough to flush.
-#[derive(Debug, Default)]
-pub struct FlushSignal {
-    wanted: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl FlushSignal {
-    /// Waits until a flush is wanted or `timeout` has passed; whether one is wanted.
-    pub fn wait(&self, timeout: Duration) -> bool {
-        let mut wanted = self.wanted.lock();
-        if !*wanted {
-            self.changed.wait_for(&mut wanted, timeout);
-        }
-        std::mem::take(&mut *wanted)
-    }
-
-    /// Ends the wait now, or the next one at once.
-    pub fn notify(&self) {
-        *self.wanted.lock() = true;
-        self.changed.notify_one();
-    }
-}
+use crate::{
+    Error, FlushSignal, Store,
+    apply::LeaseChanges,
+    meta::{META_COMPACTED, META_REVISION, encode},
+    recent::Commit,
+};
 
 /// What is to be written, up to one log position.
 struct Due {
@@ -158,15 +130,4 @@ fn rows(commit: &Commit) -> impl Iterator<Item = Row> + '_ {
         lease: event.kv.lease,
         value: event.kv.value.clone(),
     })
-}
-
-/// A number as the state file has it.
-pub(crate) fn encode(number: i64) -> Bytes {
-    Bytes::copy_from_slice(&number.to_le_bytes())
-}
-
-/// Reads what [`encode`] wrote.
-pub(crate) fn decode(name: &str, bytes: &[u8]) -> Result<i64, Error> {
-    let number = bytes.try_into().map(i64::from_le_bytes);
-    number.map_err(|_| Error::Malformed(format!("{name} has {} bytes, not 8", bytes.len())))
 }

@@ -12,10 +12,9 @@ use handfast_storage::{
 };
 
 use crate::{
-    Error, Store,
-    compact::{Sweep, Swept},
-    flush::{META_COMPACTED, META_REVISION, encode},
-    load,
+    Error, Store, load,
+    meta::{self, META_COMPACTED, META_REVISION, encode},
+    sweep::{Sweep, Swept},
 };
 
 /// All of a snapshot but its rows.
@@ -79,8 +78,8 @@ impl Store {
         let header = SnapshotHeader {
             applied,
             membership: view.membership()?,
-            revision: load::revision(&view)?,
-            compact_revision: load::compacted(&view)?,
+            revision: meta::revision(&view)?,
+            compact_revision: meta::compacted(&view)?,
             leases: view.leases()?,
         };
         Ok(Some(Snapshot { header, view }))

@@ -14,14 +14,8 @@ use std::{
 use handfast_storage::state::{Row, State, View};
 
 use crate::{
-    Error, StoreOptions,
-    apply::LeaseChanges,
-    flush::{META_COMPACTED, META_REVISION, META_SWEPT, decode},
-    keyspace::Keyspace,
-    lease::Lessor,
-    recent::Recent,
-    revision::{FIRST_REVISION, NEVER_COMPACTED},
-    store::Shared,
+    Error, StoreOptions, apply::LeaseChanges, keyspace::Keyspace, lease::Lessor, meta,
+    recent::Recent, shared::Shared,
 };
 
 /// Rows sorted by key before they are replayed: neighbours then meet the same chunk of the index.
@@ -45,12 +39,12 @@ pub(crate) fn load(
     let mut keyspace = Keyspace::new(options.value_cache_bytes, view.clone(), Arc::clone(recent));
     replay_rows(&view, &mut keyspace)?;
     // A sweep never takes the newest rows, so both must tell the same.
-    let (found, expected) = (keyspace.revision, revision(&view)?);
+    let (found, expected) = (keyspace.revision, meta::revision(&view)?);
     if found != expected {
         let detail = format!("the rows end at revision {found}, the store was at {expected}");
         return Err(Error::Malformed(detail));
     }
-    keyspace.compacted = compacted(&view)?;
+    keyspace.compacted = meta::compacted(&view)?;
     restore_leases(&view, &keyspace, lessor)?;
     let applied = view.applied()?;
     let shared = Shared {
@@ -63,24 +57,8 @@ pub(crate) fn load(
     };
     Ok(Loaded {
         shared,
-        swept: number(&view, META_SWEPT)?.unwrap_or(NEVER_COMPACTED),
+        swept: meta::swept(&view)?,
     })
-}
-
-/// The store revision a flush wrote.
-pub(crate) fn revision(view: &View) -> Result<i64, Error> {
-    Ok(number(view, META_REVISION)?.unwrap_or(FIRST_REVISION))
-}
-
-/// The compaction mark a flush wrote.
-pub(crate) fn compacted(view: &View) -> Result<i64, Error> {
-    Ok(number(view, META_COMPACTED)?.unwrap_or(NEVER_COMPACTED))
-}
-
-fn number(view: &View, name: &str) -> Result<Option<i64>, Error> {
-    view.meta(name)?
-        .map(|bytes| decode(name, &bytes))
-        .transpose()
 }
 
 /// Reads and sorts in one thread and replays in this one: each is about half of the work.

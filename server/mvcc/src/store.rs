@@ -1,30 +1,26 @@
-//! The store: one apply entry, many readers.
+//! The store: one writer, many readers.
 //!
-//! Owns the lock between them and the life cycle. Must not know how keys are ordered, how a
-//! transaction is evaluated or how rows lie on the disk.
+//! Owns the lock between them, the opening and the reads. What writes to it (`feed`, `flush`,
+//! `compact`, `install`) stands on top of it. Must not know how keys are ordered, how a transaction
+//! is evaluated or how rows lie on the disk.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use handfast_proto::{
-    Message,
-    command::{Command, command::Op},
-    etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse},
-};
+use handfast_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use handfast_storage::{LogPosition, state::State};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    Applied, Error, LogEntry, Outcome, Payload, StoreOptions,
-    apply::{LeaseChanges, Writer},
-    compact::{Sweep, Swept},
-    flush::{FLUSH_BYTES, FlushSignal},
+    Error, FlushSignal, StoreOptions,
     keyspace::Keyspace,
     lease::Lessor,
     load,
     range::evaluate,
     recent::{Recent, Window},
     select::Access,
+    shared::Shared,
+    sweep::{Sweep, Swept},
     txn,
     watch::WatchHub,
 };
@@ -46,18 +42,7 @@ pub struct Store {
     pub(crate) sweeping: Mutex<Sweep>,
     pub(crate) flushing: Mutex<()>,
     pub(crate) swept: Mutex<Swept>,
-    hub: Arc<WatchHub>,
-}
-
-/// What the lock guards.
-pub(crate) struct Shared {
-    pub(crate) keyspace: Keyspace,
-    pub(crate) applied: Option<LogPosition>,
-    /// The part of `applied` that the state file has.
-    pub(crate) durable: Option<LogPosition>,
-    pub(crate) membership: Option<Bytes>,
-    pub(crate) membership_changed: bool,
-    pub(crate) lease_changes: LeaseChanges,
+    pub(crate) hub: Arc<WatchHub>,
 }
 
 /// Figures for status and metrics.
@@ -162,31 +147,6 @@ impl Store {
         &self.lessor
     }
 
-    /// Applies committed entries in order, one answer each; readers and watchers see all of them
-    /// at once. Entries of one position must come in one call.
-    ///
-    /// Flushes first, and blocks on that, when too much is not flushed. After an
-    /// [`Error::Halted`] or [`Error::Storage`] the entry is not applied, and the store must be
-    /// reopened.
-    pub fn apply(&self, entries: Vec<LogEntry>) -> Vec<Applied> {
-        let _applying = self.applying.lock();
-        self.make_room();
-        let decoded: Vec<_> = entries.into_iter().map(Decoded::new).collect();
-        let mut answers = Vec::with_capacity(decoded.len());
-        {
-            let mut shared = self.shared.write();
-            for entry in decoded {
-                answers.push(shared.apply(entry, &self.lessor));
-            }
-            let batch = shared.keyspace.end_batch();
-            self.hub.publish(&batch);
-        }
-        if self.recent.unflushed_bytes() >= FLUSH_BYTES {
-            self.signal.notify();
-        }
-        answers
-    }
-
     /// Reads a range that [`validate::range`](crate::validate::range) let pass.
     ///
     /// Long ranges are read in many short holds of the lock, at one revision.
@@ -249,16 +209,6 @@ impl Store {
             db_size_in_use: size.in_use,
         }
     }
-
-    /// Waits for a flush when too much is only in memory.
-    fn make_room(&self) {
-        while self.recent.unflushed_bytes() > self.options.unflushed_limit_bytes {
-            if let Err(error) = self.flush() {
-                self.shared.write().keyspace.halt(&error);
-                return;
-            }
-        }
-    }
 }
 
 impl Access for Store {
@@ -271,84 +221,6 @@ impl Access for Store {
         if let Some(mut shared) = self.shared.try_write() {
             write(&mut shared.keyspace);
         }
-    }
-}
-
-/// An entry, decoded before the lock is taken.
-struct Decoded {
-    position: LogPosition,
-    content: Content,
-}
-
-enum Content {
-    Blank,
-    Op(Op),
-    Membership(Bytes),
-    Malformed(String),
-}
-
-impl Decoded {
-    fn new(entry: LogEntry) -> Self {
-        let content = match entry.payload {
-            Payload::Blank => Content::Blank,
-            // A copy, for the payload may be a slice of a whole segment of the log.
-            Payload::Membership(bytes) => Content::Membership(Bytes::copy_from_slice(&bytes)),
-            Payload::Command(bytes) => match Command::decode(bytes).map(|command| command.op) {
-                Ok(Some(op)) => Content::Op(op),
-                Ok(None) => Content::Malformed("a command that names no operation".into()),
-                Err(error) => Content::Malformed(error.to_string()),
-            },
-        };
-        Self {
-            position: entry.position,
-            content,
-        }
-    }
-}
-
-impl Shared {
-    fn apply(&mut self, entry: Decoded, lessor: &Lessor) -> Applied {
-        if let Some(reason) = &self.keyspace.halted {
-            let result = Err(Error::Halted(reason.clone()));
-            return Applied {
-                revision: self.keyspace.revision,
-                result,
-            };
-        }
-        debug_assert!(
-            self.applied <= Some(entry.position),
-            "entries come in order"
-        );
-        let result = match entry.content {
-            Content::Blank => Ok(Outcome::Blank),
-            Content::Malformed(detail) => Err(Error::Malformed(detail)),
-            Content::Membership(membership) => {
-                self.membership = Some(membership);
-                self.membership_changed = true;
-                Ok(Outcome::Blank)
-            }
-            Content::Op(op) => {
-                let mut writer = Writer {
-                    keyspace: &mut self.keyspace,
-                    lessor,
-                    lease_changes: &mut self.lease_changes,
-                };
-                writer.run(&op, entry.position.term)
-            }
-        };
-        match &result {
-            Err(error @ (Error::Storage(_) | Error::Halted(_))) => self.keyspace.halt(error),
-            _ => self.applied = Some(entry.position),
-        }
-        Applied {
-            revision: self.keyspace.revision,
-            result,
-        }
-    }
-
-    /// Takes what a flush has to write of the leases.
-    pub(crate) fn take_lease_changes(&mut self) -> LeaseChanges {
-        mem::take(&mut self.lease_changes)
     }
 }
 

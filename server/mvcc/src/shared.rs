@@ -1,0 +1,28 @@
+//! What readers and the writer of a store share.
+//!
+//! Owns the list of what changes together, under one lock. Must not know who takes the lock.
+
+use std::mem;
+
+use bytes::Bytes;
+use handfast_storage::LogPosition;
+
+use crate::{apply::LeaseChanges, keyspace::Keyspace};
+
+/// What the lock guards.
+pub(crate) struct Shared {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) applied: Option<LogPosition>,
+    /// The part of `applied` that the state file has.
+    pub(crate) durable: Option<LogPosition>,
+    pub(crate) membership: Option<Bytes>,
+    pub(crate) membership_changed: bool,
+    pub(crate) lease_changes: LeaseChanges,
+}
+
+impl Shared {
+    /// Takes what a flush has to write of the leases.
+    pub(crate) fn take_lease_changes(&mut self) -> LeaseChanges {
+        mem::take(&mut self.lease_changes)
+    }
+}
