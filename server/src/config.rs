@@ -4,8 +4,9 @@
 //! command line is parsed (the `handfast` command does that), nor open sockets or data folders.
 
 mod accepted;
+mod catalog;
 mod layers;
-mod settings;
+mod setting;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,9 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use catalog::{setting, settings};
 pub use layers::{Layers, Preset, Resolved};
-pub use settings::{Effect, Group, Kind, Setting, setting, settings};
+pub use setting::{Effect, Group, Kind, Setting};
 pub use url::{Scheme, Url};
 
 /// Largest election timeout etcd accepts; longer ones make a dead leader look alive for minutes.

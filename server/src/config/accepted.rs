@@ -3,7 +3,7 @@
 //! Owns their names and the sentence that says why. Scripts written for etcd pass them, so most
 //! are taken; one that asks for protection must fail instead of leaving the server open.
 
-use super::settings::{Effect, Group, Kind, Setting};
+use super::setting::{Effect, Group, Kind, Setting};
 
 const NO_TLS: &str = "TLS is not offered yet; put a TLS proxy or a private network in front";
 const NO_DISCOVERY: &str = "discovery is not offered yet; name the members with --initial-cluster";

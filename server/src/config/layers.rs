@@ -9,7 +9,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
-use super::settings::{require, setting};
+use super::catalog::{require, setting};
 use super::{Config, ConfigError, Url};
 
 const PREFIXES: [&str; 2] = ["HANDFAST_", "ETCD_"];

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::settings::{Effect, Group, Kind, Setting};
+use super::setting::{Effect, Group, Kind, Setting};
 use super::values::{Problem, boolean, choice, duration, members, milliseconds, number, urls};
 use super::{Config, LogFormat, LogLevel, LogOutput, QUOTA_DEFAULT_BYTES, Url};
 

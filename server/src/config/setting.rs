@@ -1,10 +1,8 @@
 //! What is known about one setting: name, kind of value, default, help, and what it does here.
 //!
-//! Owns the description type and the look-up by name. The list itself is in `table`; precedence
-//! is in `layers`.
+//! Owns the description type and what applying a value does. Must not know which settings there
+//! are.
 
-use super::accepted::ACCEPTED;
-use super::table::ACTIVE;
 use super::values::{self, Problem};
 use super::{Config, ConfigError};
 
@@ -137,24 +135,4 @@ impl Setting {
     fn asks_for_nothing(&self, value: &str) -> bool {
         value.is_empty() || value == self.default || values::boolean(value) == Ok(false)
     }
-}
-
-/// All settings, in the order of the help text.
-pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    ACTIVE.iter().chain(ACCEPTED)
-}
-
-/// The setting of that name; etcd's former `experimental-` spellings are understood.
-pub fn setting(name: &str) -> Option<&'static Setting> {
-    let find = |name: &str| settings().find(|setting| setting.name == name);
-    find(name).or_else(|| name.strip_prefix("experimental-").and_then(find))
-}
-
-pub(super) fn require(origin: &str, name: &str) -> Result<&'static Setting, ConfigError> {
-    setting(name).ok_or_else(|| ConfigError::Unknown {
-        origin: origin.to_owned(),
-        name: name.to_owned(),
-        suggestion: values::nearest(name, settings().map(|setting| setting.name))
-            .map(str::to_owned),
-    })
 }
