@@ -17,51 +17,15 @@ use handfast_storage::state::{State, StateOptions};
 use handfast_storage::wal::{Identity, Wal, WalOptions};
 
 use crate::api::{Node, Settings, Streams};
-use crate::config::{Config, ConfigError, Url};
+use crate::config::{Config, Url};
 use crate::dispatch::{Dispatch, Offer, Services};
+use crate::failure::Error;
 use crate::flusher::Flusher;
 use crate::ids::Ids;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, blocking};
 use crate::limits;
 use crate::listen::{Connections, Listener, Tuning};
 use crate::server::{Parts, Server};
-
-/// Why a server did not start, or did not stop in order.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The configuration cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// An address is not one that can be listened on.
-    #[error("cannot listen on {address}: {problem}")]
-    Address {
-        /// What was given.
-        address: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The system does not let us have an address.
-    #[error("cannot listen on {url} ({source}); is another server running there?")]
-    Listen {
-        /// The address.
-        url: String,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The data directory, the log or the state file cannot be used.
-    #[error(transparent)]
-    Storage(#[from] handfast_storage::Error),
-    /// The stored data cannot be read, or not be written any more.
-    #[error(transparent)]
-    Store(#[from] handfast_mvcc::Error),
-    /// Raft did not start.
-    #[error(transparent)]
-    Consensus(#[from] handfast_consensus::StartError),
-    /// The system gives us no thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-}
 
 /// Describes a server; see [`Server::builder`].
 #[derive(Debug, Clone, Default)]
@@ -71,6 +35,14 @@ pub struct Builder {
     listen: Option<String>,
     /// Whether `config` chose the addresses.
     configured: bool,
+}
+
+impl Server {
+    /// Describes a server: by default one like `etcd` without flags, on `127.0.0.1:2379` and with
+    /// its data in `./handfast.data`.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
 }
 
 impl Builder {
@@ -368,17 +340,5 @@ fn member(config: &Config, id: u64) -> MemberInfo {
         peer_urls: texts(&config.initial_advertise_peer_urls),
         client_urls: texts(&config.advertise_client_urls),
         is_learner: false,
-    }
-}
-
-/// Runs disk work beside the runtime's own threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is being torn down does this; it polls nothing again.
-            Err(_) => std::future::pending().await,
-        },
     }
 }

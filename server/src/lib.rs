@@ -22,6 +22,7 @@ mod builder;
 pub mod config;
 mod dispatch;
 mod error;
+mod failure;
 mod flusher;
 mod http1;
 mod ids;
@@ -30,6 +31,7 @@ mod limits;
 mod listen;
 mod server;
 
-pub use builder::{Builder, Error};
+pub use builder::Builder;
+pub use failure::Error;
 pub use limits::{API_VERSION, SERVER_VERSION};
 pub use server::Server;

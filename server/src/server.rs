@@ -10,9 +10,9 @@ use handfast_storage::data_dir::DataDir;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::api::Node;
-use crate::builder::{Builder, Error, blocking};
+use crate::failure::Error;
 use crate::flusher::Flusher;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, blocking};
 use crate::limits;
 use crate::listen::Connections;
 
@@ -55,12 +55,6 @@ impl std::fmt::Debug for Running {
 }
 
 impl Server {
-    /// Describes a server: by default one like `etcd` without flags, on `127.0.0.1:2379` and with
-    /// its data in `./handfast.data`.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Must be called on a lane.
     pub(crate) fn run(parts: Parts) -> Server {
         let Parts {
