@@ -1,12 +1,11 @@
 //! The client handle and how it is built.
 //!
-//! Owns what all calls of a client share. The calls themselves are in the modules named after
-//! what they concern.
+//! Owns what all calls and watches of a client share. The calls themselves are in the modules
+//! named after what they concern.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tonic::transport::Channel;
 
 use crate::{
@@ -15,8 +14,11 @@ use crate::{
     endpoint,
     pool::{Pool, TransportOptions},
     span,
-    watch::Hub,
+    watch::{WatchOptions, WatchStream, Watches},
 };
+
+/// How many compares, and operations of one branch, a server takes by default.
+pub const MAX_TXN_OPS: usize = 128;
 
 /// A client of one cluster.
 ///
@@ -33,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) require_leader: bool,
     pub(crate) max_txn_ops: usize,
-    pub(crate) watch_hub: Mutex<Option<Hub>>,
+    watches: Watches,
 }
 
 /// Settings of a [`Client`].
@@ -55,7 +57,7 @@ impl Default for ClientBuilder {
             namespace: Bytes::new(),
             timeout: Duration::from_secs(5),
             require_leader: true,
-            max_txn_ops: crate::MAX_TXN_OPS,
+            max_txn_ops: MAX_TXN_OPS,
             transport: TransportOptions {
                 connect_timeout: Duration::from_secs(2),
                 keep_alive_interval: Duration::from_secs(10),
@@ -105,8 +107,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many operations a transaction may have (default [`MAX_TXN_OPS`](crate::MAX_TXN_OPS));
-    /// raise it together with the server's `--max-txn-ops`.
+    /// How many operations a transaction may have (default [`MAX_TXN_OPS`]); raise it
+    /// together with the server's `--max-txn-ops`.
     pub fn max_txn_ops(mut self, limit: usize) -> Self {
         self.max_txn_ops = limit;
         self
@@ -119,13 +121,13 @@ impl ClientBuilder {
     /// cannot be understood.
     pub fn build(self) -> Result<Client, Error> {
         let urls = endpoint::parse(&self.endpoints)?;
-        let pool = Pool::new(urls, self.transport)?;
+        let pool = Arc::new(Pool::new(urls, self.transport)?);
         Ok(Client {
             shared: Arc::new(Shared {
-                pool: Arc::new(pool),
+                watches: Watches::new(Arc::clone(&pool), self.require_leader),
+                pool,
                 require_leader: self.require_leader,
                 max_txn_ops: self.max_txn_ops,
-                watch_hub: Mutex::new(None),
             }),
             namespace: self.namespace,
             timeout: self.timeout,
@@ -187,6 +189,20 @@ impl Client {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.shared.pool.urls().map(str::to_owned).collect()
+    }
+
+    /// Watches keys. Needs no `await`: the watch is made by the client's watch task, and reports
+    /// [`Created`](crate::WatchEvent::Created) when it is in place.
+    ///
+    /// The stream heals by itself: it ends only after
+    /// [`Compacted`](crate::WatchEvent::Compacted) or an error that trying again cannot cure.
+    /// Changes are neither lost nor doubled.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use = "dropping the stream cancels the watch"]
+    pub fn watch(&self, options: WatchOptions) -> WatchStream {
+        self.shared.watches.open(&self.namespace, options)
     }
 
     /// A bare gRPC channel for calls this crate does not wrap: to `endpoint`, or to the one in use.

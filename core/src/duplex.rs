@@ -4,6 +4,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
@@ -12,7 +13,6 @@ use crate::{
     ErrorKind,
     call::{demand_leader, note, punishes},
     error::classify::{Failure, Fate},
-    kv::BoxFuture,
     pool::{Link, Pool},
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Duplex<Req, Resp> {
 type Opened<Resp> = Result<(Link, Streaming<Resp>), Failure>;
 
 enum State<Resp> {
-    Opening(BoxFuture<Opened<Resp>>),
+    Opening(BoxFuture<'static, Opened<Resp>>),
     Live(Link, Box<Streaming<Resp>>),
     Over,
 }

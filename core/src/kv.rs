@@ -1,6 +1,6 @@
 //! Reads, puts, deletes and compaction.
 //!
-//! Owns these calls and their answers. Knows nothing of transactions.
+//! Owns making these calls. Knows nothing of transactions.
 
 use std::{
     future::{Future, IntoFuture},
@@ -10,99 +10,23 @@ use std::{
 
 use bytes::Bytes;
 use handfast_proto::etcdserverpb::{
-    self as pb, CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest,
-    kv_client::KvClient,
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, kv_client::KvClient,
 };
 use tonic::transport::Channel;
 
 use crate::{
-    Client, Error, Header, IntoBytes, KeyValue,
+    Client, CompactResponse, DeleteResponse, Error, IntoBytes, KeyValue, PutResponse,
+    RangeResponse,
     call::{self, Safety},
     namespace,
     op::{check_key, put_options, range_options, span_options},
 };
 
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A KV stub; the server decides what is too large, not the client.
 pub(crate) fn stub(channel: Channel) -> KvClient<Channel> {
     KvClient::new(channel).max_decoding_message_size(usize::MAX)
-}
-
-/// The answer to a read.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct RangeResponse {
-    /// Who answered, and the store's revision when it did.
-    pub header: Header,
-    /// The pairs.
-    pub kvs: Vec<KeyValue>,
-    /// Whether the limit cut pairs off.
-    pub more: bool,
-    /// How many keys are in the range; ignores limit and revision filters.
-    pub count: i64,
-}
-
-/// The answer to a put.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct PutResponse {
-    /// Who answered, and the revision of the put.
-    pub header: Header,
-    /// The pair as it was before, if asked for and there was one.
-    pub prev_kv: Option<KeyValue>,
-}
-
-/// The answer to a delete.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct DeleteResponse {
-    /// Who answered, and the store's revision after the delete.
-    pub header: Header,
-    /// How many keys were deleted.
-    pub deleted: i64,
-    /// The deleted pairs, if asked for, in key order.
-    pub prev_kvs: Vec<KeyValue>,
-}
-
-/// The answer to a compaction.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct CompactResponse {
-    /// Who answered, and the store's revision.
-    pub header: Header,
-}
-
-impl RangeResponse {
-    pub(crate) fn read(message: pb::RangeResponse, namespace: &Bytes) -> Self {
-        Self {
-            header: message.header.unwrap_or_default(),
-            kvs: namespace::leave_pairs(namespace, message.kvs),
-            more: message.more,
-            count: message.count,
-        }
-    }
-}
-
-impl PutResponse {
-    pub(crate) fn read(message: pb::PutResponse, namespace: &Bytes) -> Self {
-        Self {
-            header: message.header.unwrap_or_default(),
-            prev_kv: message
-                .prev_kv
-                .map(|pair| namespace::leave_pair(namespace, pair)),
-        }
-    }
-}
-
-impl DeleteResponse {
-    pub(crate) fn read(message: pb::DeleteRangeResponse, namespace: &Bytes) -> Self {
-        Self {
-            header: message.header.unwrap_or_default(),
-            deleted: message.deleted,
-            prev_kvs: namespace::leave_pairs(namespace, message.prev_kvs),
-        }
-    }
 }
 
 impl Client {

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod backoff;
 mod bytes_in;
 mod call;
@@ -46,9 +47,12 @@ mod span;
 mod txn;
 mod watch;
 
+pub use answer::{
+    CompactResponse, DeleteResponse, OpResponse, PutResponse, RangeResponse, TxnResponse,
+};
 pub use backoff::Backoff;
 pub use bytes_in::IntoBytes;
-pub use client::{Client, ClientBuilder};
+pub use client::{Client, ClientBuilder, MAX_TXN_OPS};
 pub use compare::{Compare, IntegerTarget, ValueTarget};
 pub use endpoint::IntoEndpoints;
 pub use error::{Error, ErrorKind};
@@ -58,13 +62,13 @@ pub use handfast_proto::etcdserverpb::{
 };
 pub use handfast_proto::mvccpb::KeyValue;
 pub use keep_alive::KeepAliver;
-pub use kv::{CompactResponse, Delete, DeleteResponse, Put, PutResponse, Range, RangeResponse};
+pub use kv::{Delete, Put, Range};
 pub use lease::{KeepAlive, LeaseGrant, LeaseInfo};
 pub use mirror::Mirror;
-pub use op::{Op, OpResponse};
+pub use op::Op;
 pub use session::{Epoch, Session, SessionOptions};
 pub use span::prefix_end;
-pub use txn::{MAX_TXN_OPS, Txn, TxnResponse};
+pub use txn::Txn;
 pub use watch::{Event, EventKind, WatchEvent, WatchOptions, WatchStream};
 
 /// The wire messages, for what this crate hands through unchanged (status, members, alarms).

@@ -1,15 +1,14 @@
-//! The operations of a transaction and their answers.
+//! The operations of a transaction.
 //!
 //! Owns the options a read, put or delete can carry, also for the calls in [`crate::kv`]. Knows
 //! nothing of how they are sent.
 
 use bytes::Bytes;
 use handfast_proto::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest,
-    request_op::Request, response_op::Response,
+    DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op::Request,
 };
 
-use crate::{Compare, DeleteResponse, Error, IntoBytes, PutResponse, RangeResponse, TxnResponse};
+use crate::{Compare, Error, IntoBytes};
 
 /// The options of a read, as methods of a type with `with_range`.
 macro_rules! range_options {
@@ -242,72 +241,6 @@ impl Op {
             _ => self.misuse = Some(option),
         }
         self
-    }
-}
-
-/// The answer to one operation of a transaction.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum OpResponse {
-    /// Of a read.
-    Range(RangeResponse),
-    /// Of a put.
-    Put(PutResponse),
-    /// Of a delete.
-    Delete(DeleteResponse),
-    /// Of a nested transaction.
-    Txn(TxnResponse),
-}
-
-impl OpResponse {
-    pub(crate) fn read(op: ResponseOp, namespace: &Bytes) -> Result<Self, Error> {
-        Ok(match op.response {
-            Some(Response::ResponseRange(range)) => {
-                Self::Range(RangeResponse::read(range, namespace))
-            }
-            Some(Response::ResponsePut(put)) => Self::Put(PutResponse::read(put, namespace)),
-            Some(Response::ResponseDeleteRange(delete)) => {
-                Self::Delete(DeleteResponse::read(delete, namespace))
-            }
-            Some(Response::ResponseTxn(txn)) => Self::Txn(TxnResponse::read(txn, namespace)?),
-            None => return Err(Error::protocol("txn", "an operation was left unanswered")),
-        })
-    }
-
-    /// The answer to a read; `None` if it was another operation.
-    #[must_use]
-    pub fn as_range(&self) -> Option<&RangeResponse> {
-        match self {
-            Self::Range(range) => Some(range),
-            _ => None,
-        }
-    }
-
-    /// The answer to a put; `None` if it was another operation.
-    #[must_use]
-    pub fn as_put(&self) -> Option<&PutResponse> {
-        match self {
-            Self::Put(put) => Some(put),
-            _ => None,
-        }
-    }
-
-    /// The answer to a delete; `None` if it was another operation.
-    #[must_use]
-    pub fn as_delete(&self) -> Option<&DeleteResponse> {
-        match self {
-            Self::Delete(delete) => Some(delete),
-            _ => None,
-        }
-    }
-
-    /// The answer to a nested transaction; `None` if it was another operation.
-    #[must_use]
-    pub fn as_txn(&self) -> Option<&TxnResponse> {
-        match self {
-            Self::Txn(txn) => Some(txn),
-            _ => None,
-        }
     }
 }
 

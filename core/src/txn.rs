@@ -1,21 +1,17 @@
 //! Transactions.
 //!
-//! Owns putting one together, the checks before it is sent, and its answer.
+//! Owns putting one together and the checks before it is sent.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use handfast_proto::etcdserverpb::{self as pb, RequestOp, TxnRequest, request_op::Request};
+use handfast_proto::etcdserverpb::{RequestOp, TxnRequest, request_op::Request};
 
 use crate::{
-    Client, Compare, Error, ErrorKind, Header, Op, OpResponse, RangeResponse,
+    Client, Compare, Error, ErrorKind, Op, TxnResponse,
     call::{self, Safety},
     kv, namespace,
     op::check_key,
 };
-
-/// How many compares, and operations of one branch, a server takes by default.
-pub const MAX_TXN_OPS: usize = 128;
 
 /// A transaction that is being put together; see [`Client::txn`].
 #[derive(Debug, Clone)]
@@ -25,45 +21,6 @@ pub struct Txn {
     request: TxnRequest,
     misuse: Option<&'static str>,
     repeatable: bool,
-}
-
-/// The answer to a transaction.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct TxnResponse {
-    /// Who answered, and the store's revision after the transaction.
-    pub header: Header,
-    /// Whether all compares held, so that the first branch ran.
-    pub succeeded: bool,
-    /// The answers to the operations of the branch that ran, in order.
-    pub responses: Vec<OpResponse>,
-}
-
-impl TxnResponse {
-    pub(crate) fn read(message: pb::TxnResponse, namespace: &Bytes) -> Result<Self, Error> {
-        Ok(Self {
-            header: message.header.unwrap_or_default(),
-            succeeded: message.succeeded,
-            responses: message
-                .responses
-                .into_iter()
-                .map(|op| OpResponse::read(op, namespace))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The answer to the read that is operation `index` of the branch that ran.
-    ///
-    /// # Errors
-    /// [`Protocol`](ErrorKind::Protocol) when that operation is not a read or does not exist.
-    pub fn range(&self, index: usize) -> Result<&RangeResponse, Error> {
-        self.responses
-            .get(index)
-            .and_then(OpResponse::as_range)
-            .ok_or_else(|| {
-                Error::protocol("txn", format!("operation {index} has no answer of a read"))
-            })
-    }
 }
 
 impl Client {

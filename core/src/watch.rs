@@ -1,11 +1,12 @@
 //! Watches: what a caller asks for and what it gets.
 //!
-//! Owns the options, the events and the stream handed out. One task per client ([`driver`]) keeps
-//! all watches on one gRPC stream; [`cursor`] knows how far a watch has come and [`queue`] holds
-//! what the caller has not taken yet.
+//! Owns the options and the stream handed out. One task per client ([`driver`]) keeps all watches
+//! on one gRPC stream; [`cursor`] knows how far a watch has come, [`queue`] holds what the caller
+//! has not taken yet, and [`event`] is what it takes.
 
 mod cursor;
 mod driver;
+mod event;
 mod queue;
 
 use std::{
@@ -17,16 +18,14 @@ use std::{
 
 use bytes::Bytes;
 use futures::Stream;
-use handfast_proto::{
-    etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType},
-    mvccpb,
-};
+use handfast_proto::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
+use parking_lot::Mutex;
 
-pub(crate) use driver::Hub;
-use driver::{Command, NewWatch};
+use driver::{Command, Hub, NewWatch};
+pub use event::{Event, EventKind, WatchEvent};
 use queue::Queue;
 
-use crate::{Client, Error, ErrorKind, IntoBytes, KeyValue, namespace, span};
+use crate::{Error, ErrorKind, IntoBytes, namespace, pool::Pool, span};
 
 /// Bytes a watch holds for a caller that does not take them, unless told otherwise.
 const DEFAULT_BUFFER_BYTES: usize = 4 << 20;
@@ -118,93 +117,24 @@ impl WatchOptions {
     }
 }
 
-/// What happened to a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// It was created or changed.
-    Put,
-    /// It was deleted, or its lease ended.
-    Delete,
+/// All watches of a client.
+pub(crate) struct Watches {
+    pool: Arc<Pool>,
+    require_leader: bool,
+    hub: Mutex<Option<Hub>>,
 }
 
-/// A change of one key.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Event {
-    /// What happened.
-    pub kind: EventKind,
-    /// The pair after the change; of a delete only key and `mod_revision` are set.
-    pub kv: KeyValue,
-    /// The pair before the change, if asked for, there was one and it is not compacted.
-    pub prev_kv: Option<KeyValue>,
-}
-
-impl Event {
-    /// Whether the put created the key.
-    #[must_use]
-    pub fn is_create(&self) -> bool {
-        self.kind == EventKind::Put && self.kv.create_revision == self.kv.mod_revision
+impl Watches {
+    pub(crate) fn new(pool: Arc<Pool>, require_leader: bool) -> Self {
+        Self {
+            pool,
+            require_leader,
+            hub: Mutex::new(None),
+        }
     }
 
-    fn read(event: mvccpb::Event) -> Option<Self> {
-        let kind = match event.r#type() {
-            mvccpb::event::EventType::Put => EventKind::Put,
-            mvccpb::event::EventType::Delete => EventKind::Delete,
-        };
-        Some(Self {
-            kind,
-            kv: event.kv?,
-            prev_kv: event.prev_kv,
-        })
-    }
-}
-
-/// What a watch reports.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum WatchEvent {
-    /// The watch is in place; always the first item. Changes after `revision` will be seen, and
-    /// those from the start revision on, if one was given.
-    Created {
-        /// The store's revision when the watch was made.
-        revision: i64,
-    },
-    /// Changes, in order, whole revisions only.
-    Events {
-        /// The revision of the last one: no change up to it is still to come.
-        revision: i64,
-        /// The changes; never empty.
-        events: Vec<Event>,
-    },
-    /// Nothing happened.
-    Progress {
-        /// No change up to this revision is still to come.
-        revision: i64,
-    },
-    /// The watch was cut off and is in place again; nothing was missed.
-    Resumed {
-        /// The revision it goes on from.
-        revision: i64,
-    },
-    /// The changes to be reported next are compacted away; always the last item. Read the state
-    /// anew and watch from there.
-    Compacted {
-        /// The oldest revision that can still be watched from; 0 if the server does not say.
-        compact_revision: i64,
-    },
-}
-
-impl Client {
-    /// Watches keys. Needs no `await`: the watch is made by the client's watch task, and reports
-    /// [`Created`](WatchEvent::Created) when it is in place.
-    ///
-    /// The stream heals by itself: it ends only after [`WatchEvent::Compacted`] or an error that
-    /// trying again cannot cure. Changes are neither lost nor doubled.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    #[must_use = "dropping the stream cancels the watch"]
-    pub fn watch(&self, options: WatchOptions) -> WatchStream {
+    /// Makes a watch of keys under `prefix`, the namespace. Panics outside a tokio runtime.
+    pub(crate) fn open(&self, prefix: &Bytes, options: WatchOptions) -> WatchStream {
         let WatchOptions {
             mut request,
             buffer_bytes,
@@ -218,8 +148,8 @@ impl Client {
             let message = format!("{} is not a revision", request.start_revision);
             queue.end(Err(Error::invalid("watch", message)));
         }
-        namespace::enter_span(&self.namespace, &mut request.key, &mut request.range_end);
-        let hub = Hub::of(&self.shared);
+        namespace::enter_span(prefix, &mut request.key, &mut request.range_end);
+        let hub = self.hub();
         let id = hub.next_id();
         if !queue.is_ended() {
             hub.send(Command::Open(NewWatch {
@@ -232,8 +162,20 @@ impl Client {
             id,
             hub,
             queue,
-            namespace: self.namespace.clone(),
+            namespace: prefix.clone(),
             next_revision,
+        }
+    }
+
+    /// The way to the task, which is started if there is none or its runtime is gone.
+    fn hub(&self) -> Hub {
+        let mut slot = self.hub.lock();
+        match &*slot {
+            Some(hub) if !hub.is_closed() => hub.clone(),
+            _ => {
+                let hub = Hub::start(Arc::clone(&self.pool), self.require_leader);
+                slot.insert(hub).clone()
+            }
         }
     }
 }

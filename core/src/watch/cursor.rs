@@ -5,7 +5,7 @@
 
 use handfast_proto::{etcdserverpb::WatchResponse, mvccpb};
 
-use super::{Event, WatchEvent};
+use super::event::{Event, WatchEvent};
 
 #[derive(Debug)]
 pub(super) struct Cursor {

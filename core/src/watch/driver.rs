@@ -21,11 +21,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{WatchEvent, cursor::Cursor, queue::Queue};
+use super::{cursor::Cursor, event::WatchEvent, queue::Queue};
 use crate::{
     Error, ErrorKind,
     backoff::Backoff,
-    client::Shared,
     duplex::{self, Duplex},
     error::classify::{Failure, kind_of_text},
     pool::Pool,
@@ -38,7 +37,7 @@ const WAIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The way to a client's watch task.
 #[derive(Debug, Clone)]
-pub(crate) struct Hub {
+pub(super) struct Hub {
     commands: mpsc::UnboundedSender<Command>,
     last_id: Arc<AtomicU64>,
 }
@@ -60,25 +59,22 @@ pub(super) struct NewWatch {
 }
 
 impl Hub {
-    /// The task of `shared`, started if there is none or its runtime is gone.
-    pub(super) fn of(shared: &Shared) -> Self {
-        let mut slot = shared.watch_hub.lock();
-        match &*slot {
-            Some(hub) if !hub.commands.is_closed() => hub.clone(),
-            _ => {
-                let (commands, receiver) = mpsc::unbounded_channel();
-                let hub = Self {
-                    commands,
-                    last_id: Arc::default(),
-                };
-                // The client's own sender would keep the task alive for ever: the task must not
-                // own the client, only its connections.
-                let driver = Driver::new(Arc::clone(&shared.pool), shared.require_leader);
-                tokio::spawn(driver.run(receiver));
-                *slot = Some(hub.clone());
-                hub
-            }
+    /// Starts a task that makes its streams over `pool`.
+    ///
+    /// A sender of its own would keep the task alive for ever: it is given no client, only the
+    /// connections.
+    pub(super) fn start(pool: Arc<Pool>, require_leader: bool) -> Self {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(Driver::new(pool, require_leader).run(receiver));
+        Self {
+            commands,
+            last_id: Arc::default(),
         }
+    }
+
+    /// Whether the task has ended, with its runtime.
+    pub(super) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
     }
 
     pub(super) fn next_id(&self) -> u64 {

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::WatchEvent;
+use super::event::WatchEvent;
 use crate::Error;
 
 type Item = Result<WatchEvent, Error>;
