@@ -1,6 +1,7 @@
 //! One lease of a session: what recipes hold on to.
 //!
-//! Owns the handle recipes are given, and the numbering of a name's keys. Knows nothing of how the
+//! Owns the handle recipes are given, which keeps the session open, and the numbering of a
+//! name's keys. Knows nothing of how the
 //! lease is kept alive, and nothing of what a recipe stores.
 
 use std::{
@@ -12,11 +13,13 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Clock, Closer, SessionOptions,
+    clock::Clock,
     life::Life,
-    reaper::Parked,
+    options::SessionOptions,
+    parked::Parked,
     record::{lease_hex, record_key},
     state::{Lost, LostReason, State},
 };
@@ -38,6 +41,16 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn record_key(&self) -> Bytes {
         record_key(&self.options.metadata_prefix, self.lease)
+    }
+}
+
+/// Closes the session in the background when the last handle is gone.
+#[derive(Debug)]
+pub(super) struct Closer(pub(super) CancellationToken);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{
-    Phase, Shared,
+    course::{Phase, Shared},
     epoch::Core,
     life::{Life, TooLate},
-    reaper::Parked,
+    parked::Parked,
     state::{LostReason, State},
     witness,
 };

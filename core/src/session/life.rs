@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Clock,
+    clock::Clock,
     state::{Lost, LostReason, State},
 };
 

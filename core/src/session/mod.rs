@@ -7,11 +7,13 @@
 //! happens between a check and an effect outside the store; fencing tokens are for that.
 
 mod clock;
+mod course;
 mod departure;
 mod epoch;
 mod keepalive;
 mod life;
 mod options;
+mod parked;
 mod reaper;
 mod record;
 mod state;
@@ -30,42 +32,10 @@ pub use reaper::Reaped;
 pub use record::{SessionRecord, lease_hex, parse_lease_hex, record_key};
 pub use state::{Lost, LostReason, SessionError, State};
 
+use course::{Phase, Shared};
+use epoch::Closer;
+
 use crate::{Client, Error, ErrorKind};
-
-/// Where the session is in its course.
-#[derive(Debug, Clone)]
-pub(crate) enum Phase {
-    /// No lease yet, or none any more and a new one is asked for.
-    Granting {
-        last_error: Option<Error>,
-    },
-    Live(Arc<epoch::Core>),
-    /// Lost for good: the options say that no new lease shall follow.
-    Over(LostReason),
-    /// Closed; the revoke's error, if no server confirmed it.
-    Closed(Option<Error>),
-}
-
-/// What the handles and the task that keeps the lease share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) client: Client,
-    pub(crate) options: Arc<SessionOptions>,
-    pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) states: watch::Sender<State>,
-    pub(crate) close: CancellationToken,
-    pid: u32,
-}
-
-/// Closes the session in the background when the last handle is gone.
-#[derive(Debug)]
-pub(crate) struct Closer(CancellationToken);
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
 
 /// A lease that is kept alive in the background.
 ///

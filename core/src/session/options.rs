@@ -6,7 +6,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Clock, SessionError, SystemClock, life::Caution};
+use super::{
+    clock::{Clock, SystemClock},
+    life::Caution,
+    state::SessionError,
+};
 
 /// Where sessions and recipes keep what is not the user's own.
 pub const DEFAULT_METADATA_PREFIX: &str = "_handfast/";

@@ -1,15 +1,14 @@
 //! Clean-up that must happen although nobody waits for it any more.
 //!
-//! Owns retrying until the server answered or the lease is gone, and the list of names that are
-//! not settled yet. Knows nothing of what is cleaned up.
+//! Owns retrying until the server answered or the lease is gone. Knows nothing of what is cleaned
+//! up.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use super::Epoch;
+use super::epoch::Epoch;
 use crate::{Client, Error, backoff::Backoff};
 
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -23,63 +22,6 @@ pub enum Reaped<T> {
     Answered(T),
     /// The lease ended first, and the keys on it with it.
     LeaseGone,
-}
-
-/// Names with clean-up under way.
-#[derive(Debug)]
-pub(crate) struct Parked {
-    names: Mutex<HashMap<Bytes, usize>>,
-    changed: watch::Sender<()>,
-}
-
-impl Parked {
-    pub(crate) fn new() -> Self {
-        Self {
-            names: Mutex::default(),
-            changed: watch::Sender::new(()),
-        }
-    }
-
-    fn park(self: &Arc<Self>, name: Bytes) -> Ticket {
-        *self.names.lock().entry(name.clone()).or_default() += 1;
-        Ticket {
-            parked: Arc::clone(self),
-            name,
-        }
-    }
-
-    fn is_parked(&self, name: &[u8]) -> bool {
-        self.names.lock().contains_key(name)
-    }
-
-    async fn settled(&self, name: &[u8]) {
-        let mut changed = self.changed.subscribe();
-        while self.is_parked(name) {
-            if changed.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// One clean-up's entry in [`Parked`]; dropping it, in whatever way, takes the entry out.
-struct Ticket {
-    parked: Arc<Parked>,
-    name: Bytes,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut names = self.parked.names.lock();
-        if let Some(count) = names.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
-                names.remove(&self.name);
-            }
-        }
-        drop(names);
-        self.parked.changed.send_replace(());
-    }
 }
 
 impl Epoch {
@@ -135,26 +77,5 @@ where
             }
         }
         tokio::time::sleep(backoff.next()).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::FutureExt;
-
-    #[tokio::test]
-    async fn a_name_is_settled_when_its_last_ticket_is_gone() {
-        let parked = Arc::new(Parked::new());
-        let name = Bytes::from_static(b"n");
-        let first = parked.park(name.clone());
-        let second = parked.park(name.clone());
-        let mut settled = Box::pin(parked.settled(&name));
-        assert!(settled.as_mut().now_or_never().is_none());
-        assert!(parked.settled(b"other").now_or_never().is_some());
-        drop(first);
-        assert!(settled.as_mut().now_or_never().is_none());
-        drop(second);
-        assert!(settled.now_or_never().is_some());
     }
 }

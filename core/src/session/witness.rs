@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Departure, LostReason, SessionRecord, epoch::Core};
+use super::{departure::Departure, epoch::Core, record::SessionRecord, state::LostReason};
 use crate::{Client, Compare, Error, ErrorKind, Op, backoff::Backoff};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
