@@ -3,6 +3,7 @@
 //! Owns reading, watching and healing the copy. Knows nothing of what the keys mean.
 
 mod follow;
+mod shared;
 mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -12,35 +13,15 @@ use parking_lot::RwLock;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use shared::Shared;
+
+pub use shared::Progress;
 pub use view::{Change, Changes, View};
 
 use crate::{Backoff, Client, Error, IntoBytes};
 
 /// How many batches of changes a slow [`Subscription`] may be behind.
 const BATCHES_KEPT: usize = 1024;
-
-/// How far the copy is, and whether it follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// The copy is exactly the store's content under the prefix at this revision.
-    pub revision: i64,
-    /// Counts full re-reads after which revisions may have gone back (a restored backup).
-    pub resets: u64,
-    /// The first read is done.
-    pub ready: bool,
-}
-
-#[derive(Debug)]
-struct Shared {
-    client: Client,
-    prefix: Bytes,
-    view: RwLock<View>,
-    progress: watch::Sender<Progress>,
-    changes: broadcast::Sender<Arc<Changes>>,
-    nudge: tokio::sync::Notify,
-    failure: watch::Sender<Option<Error>>,
-}
 
 /// A local copy of all keys under a prefix that follows the store.
 ///

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, View};
+use super::{shared::Shared, view::View};
 use crate::{Error, ErrorKind, Event, WatchEvent, WatchOptions, backoff::Backoff, prefix_end};
 
 const PAGE: i64 = 1000;
