@@ -11,10 +11,10 @@ use bytes::Bytes;
 use handfast_core::{Compare, IntoBytes, Op};
 
 use crate::{
-    Error, Handfast, Member, Queue, Waiting,
+    Error, Handfast, Kind, Member, Queue, Waiting,
     acquire::{self, Request},
     line::{
-        Kind, Line, breaking,
+        Line, breaking,
         entry::OnWait,
         look,
         tenure::{Limits, Tenure},
@@ -50,11 +50,12 @@ impl fmt::Debug for Election {
     }
 }
 
-impl Election {
-    pub(crate) fn new(handfast: Handfast, name: Bytes) -> Self {
-        Self {
-            handfast,
-            name,
+impl Handfast {
+    /// An election called `name`.
+    pub fn election(&self, name: impl IntoBytes) -> Election {
+        Election {
+            handfast: self.clone(),
+            name: name.into_bytes(),
             value: Bytes::new(),
             timeout: None,
             rejoin: false,
@@ -62,7 +63,9 @@ impl Election {
             on_wait: None,
         }
     }
+}
 
+impl Election {
     /// What observers see when this candidate leads (default: empty).
     pub fn value(mut self, value: impl IntoBytes) -> Self {
         self.value = value.into_bytes();

@@ -1,18 +1,19 @@
 //! The handle a program starts from.
 //!
-//! Owns the client and the one session all recipes share, opened on first use.
+//! Owns the client and the one session all recipes share, opened on first use. Knows nothing of
+//! the recipes: each adds the method that makes it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use handfast_core::{
-    Client, ClientBuilder, IntoBytes, IntoEndpoints, KeyValue, Session, SessionOptions,
+    Client, ClientBuilder, IntoEndpoints, KeyValue, Session, SessionOptions,
     session::{SessionRecord, parse_lease_hex},
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use crate::{Election, Error, Kind, Lock};
+use crate::{Error, Kind};
 
 const PAGE: i64 = 500;
 
@@ -148,16 +149,6 @@ impl Handfast {
         }
     }
 
-    /// A lock called `name`.
-    pub fn lock(&self, name: impl IntoBytes) -> Lock {
-        Lock::new(self.clone(), name.into_bytes())
-    }
-
-    /// An election called `name`.
-    pub fn election(&self, name: impl IntoBytes) -> Election {
-        Election::new(self.clone(), name.into_bytes())
-    }
-
     /// The client, for everything that is not a recipe.
     #[must_use]
     pub fn client(&self) -> &Client {
@@ -221,7 +212,8 @@ impl Handfast {
     }
 
     /// The names that are held through this library, or were when their holder died. Who holds a
-    /// name now is told by [`Lock::look`] and [`Election::candidates`].
+    /// name now is told by [`Lock::look`](crate::Lock::look) and
+    /// [`Election::candidates`](crate::Election::candidates).
     ///
     /// # Errors
     /// That the server could not be asked.

@@ -24,18 +24,17 @@ mod acquire;
 mod election;
 mod error;
 mod handfast;
+mod kind;
 mod line;
 mod lock;
+mod member;
 
 pub use election::{Candidates, Election, Leader, Leadership, Observer};
 pub use error::Error;
 pub use handfast::{Handfast, HandfastBuilder, HeldName};
 pub use handfast_core as core;
 pub use handfast_core::session::{LostReason, Session, SessionRecord, State};
-pub use line::{
-    Kind,
-    look::{Member, Waiting},
-    tenure::Tenure,
-    txn::GuardedTxn,
-};
+pub use kind::Kind;
+pub use line::{tenure::Tenure, txn::GuardedTxn};
 pub use lock::{Lock, LockGuard, Queue, TryLock};
+pub use member::{Member, Waiting};

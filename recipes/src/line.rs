@@ -1,19 +1,18 @@
 //! The queue under one name: what locks and elections have in common.
 //!
 //! Owns the keys of the queue, in the layout of Go's `concurrency` package, and the metadata
-//! beside it. [`entry`] gets a place in the queue and waits, [`tenure`] is holding it, [`txns`]
-//! are the transactions of both. Knows nothing of what is protected.
+//! beside it. [`entry`] gets a place in the queue and waits, [`tenure`] is holding it, [`leave`]
+//! gives it up, [`txns`] are the transactions of all three. Knows nothing of what is protected.
 
 pub(crate) mod breaking;
 pub(crate) mod entry;
+mod leave;
 pub(crate) mod look;
 mod over;
-pub(crate) mod place;
+mod place;
 pub(crate) mod tenure;
 pub(crate) mod txn;
 mod txns;
-
-use std::fmt;
 
 use bytes::Bytes;
 use handfast_core::{
@@ -22,29 +21,9 @@ use handfast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Kind, Member};
 
 const NAME_LIMIT: usize = 4096;
-
-/// What a name is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Kind {
-    /// A mutual exclusion lock.
-    Lock,
-    /// An election.
-    Election,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lock => "lock",
-            Self::Election => "election",
-        })
-    }
-}
 
 /// `_handfast/own/<name>`: who was granted the name last and has not given it back.
 ///
@@ -131,6 +110,30 @@ impl Line {
             return false;
         };
         pair.lease == lease || pair.version > 1
+    }
+
+    /// What is shown of a place, the `position`th of this queue.
+    pub(crate) fn member(&self, pair: &KeyValue, position: usize) -> Member {
+        let own = pair.key.strip_prefix(&*self.prefix).and_then(lease_of);
+        Member {
+            key: pair.key.clone(),
+            lease: own.unwrap_or(pair.lease),
+            token: pair.create_revision,
+            position,
+            value: pair.value.clone(),
+            immortal: pair.lease == 0,
+            session: None,
+        }
+    }
+
+    /// The members among `pairs`, which are sorted by age.
+    pub(crate) fn members(&self, pairs: &[KeyValue]) -> Vec<Member> {
+        pairs
+            .iter()
+            .filter(|pair| self.is_place(pair))
+            .zip(1..)
+            .map(|(pair, position)| self.member(pair, position))
+            .collect()
     }
 
     pub(crate) fn lost(&self, reason: handfast_core::session::LostReason) -> Error {

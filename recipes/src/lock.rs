@@ -5,12 +5,13 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use handfast_core::IntoBytes;
 
 use crate::{
-    Error, Handfast, Member, Waiting,
+    Error, Handfast, Kind, Member, Waiting,
     acquire::{self, Request},
     line::{
-        Kind, Line, breaking,
+        Line, breaking,
         entry::{Entry, OnWait, Tried},
         look,
         tenure::{Limits, Tenure},
@@ -39,6 +40,20 @@ impl fmt::Debug for Lock {
             .field("timeout", &self.timeout)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+impl Handfast {
+    /// A lock called `name`.
+    pub fn lock(&self, name: impl IntoBytes) -> Lock {
+        Lock {
+            handfast: self.clone(),
+            name: name.into_bytes(),
+            timeout: None,
+            limits: Limits::default(),
+            rejoin: false,
+            on_wait: None,
+        }
     }
 }
 
@@ -88,17 +103,6 @@ impl Queue {
 }
 
 impl Lock {
-    pub(crate) fn new(handfast: Handfast, name: Bytes) -> Self {
-        Self {
-            handfast,
-            name,
-            timeout: None,
-            limits: Limits::default(),
-            rejoin: false,
-            on_wait: None,
-        }
-    }
-
     /// Gives up waiting after `timeout` (default: never).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

@@ -113,5 +113,5 @@ impl Observer {
 fn oldest(line: &Line, view: &View) -> Option<Leader> {
     let places = view.iter().filter(|pair| line.is_place(pair));
     let first = places.min_by_key(|pair| pair.create_revision)?;
-    Some(Leader::of(Member::new(line, first, 1), view.revision()))
+    Some(Leader::of(line.member(first, 1), view.revision()))
 }

@@ -12,12 +12,14 @@ use handfast_core::{
 };
 
 use super::{
-    Grant, Kind, Line, look,
+    Grant, Line,
+    leave::Left,
+    look,
     over::{self, Unanswered},
-    place::{Leaving, Left, Place},
-    txns::{self, Attempted, Joined, Seen, Standing},
+    place::Place,
+    txns::{self, Attempted, Joined, Leaving, Seen, Standing},
 };
-use crate::{Error, Member, Waiting};
+use crate::{Error, Kind, Member, Waiting};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
@@ -131,7 +133,7 @@ impl Entry {
                 }
                 Attempted::Held { holder, grant } => {
                     self.same_kind(Some(&holder), grant.as_ref())?;
-                    return Ok(Tried::Held(Member::new(&self.place().line, &holder, 1)));
+                    return Ok(Tried::Held(self.place().line.member(&holder, 1)));
                 }
                 Attempted::Foreign { all: true } => foreign = Some(at),
                 Attempted::Foreign { all: false } => {
@@ -280,10 +282,7 @@ impl Entry {
         let place = self.place();
         let ahead = look::pairs_before(place.epoch.client(), &place.line, place.revision).await?;
         let position = ahead.what.len() + 1;
-        let holder = ahead
-            .what
-            .first()
-            .map(|pair| Member::new(&place.line, pair, 1));
+        let holder = ahead.what.first().map(|pair| place.line.member(pair, 1));
         on_wait(&Waiting { position, holder });
         Ok(())
     }

@@ -1,89 +1,24 @@
 //! Looking at a queue from outside: who holds, who waits, and why a key is gone.
 //!
-//! Owns the listing and what is shown of a member. Knows nothing of taking part.
+//! Owns the listing. Knows nothing of taking part.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
 use handfast_core::{
     Client, Epoch, ErrorKind, KeyValue, Op, SortOrder, SortTarget,
-    session::{LostReason, SessionRecord, lease_hex, record_key},
+    session::{LostReason, SessionRecord, record_key},
 };
 
 use super::{
-    Line, lease_of,
-    place::places as places_of,
+    Line,
     txns::{self, Seen},
 };
+use crate::Member;
 
 const PAGE: i64 = 500;
 /// How many session records one transaction reads.
 const RECORDS: usize = 100;
 const WHY_LIMIT: Duration = Duration::from_secs(1);
-
-/// Somebody in a queue.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Member {
-    /// The key in the queue.
-    pub key: Bytes,
-    /// The lease of the session.
-    pub lease: i64,
-    /// The create revision of the key: the fencing token once it holds.
-    pub token: i64,
-    /// The place in the queue; 1 holds.
-    pub position: usize,
-    /// The value of the key: of a candidate, what it proposes.
-    pub value: Bytes,
-    /// The key is on no lease: it does not go away by itself.
-    pub immortal: bool,
-    /// Who the session says it is; `None` for other programs, or when it was not read.
-    pub session: Option<SessionRecord>,
-}
-
-impl Member {
-    pub(crate) fn new(line: &Line, pair: &KeyValue, position: usize) -> Self {
-        let own = pair.key.strip_prefix(&*line.prefix).and_then(lease_of);
-        Self {
-            key: pair.key.clone(),
-            lease: own.unwrap_or(pair.lease),
-            token: pair.create_revision,
-            position,
-            value: pair.value.clone(),
-            immortal: pair.lease == 0,
-            session: None,
-        }
-    }
-}
-
-impl fmt::Display for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.session {
-            Some(SessionRecord { app, host, pid, .. }) => {
-                write!(
-                    f,
-                    "{app} (pid {pid} on {host}, session {})",
-                    lease_hex(self.lease)
-                )
-            }
-            None => write!(f, "session {}", lease_hex(self.lease)),
-        }?;
-        if self.immortal {
-            f.write_str(", whose key is on no lease and must be broken by hand")?;
-        }
-        Ok(())
-    }
-}
-
-/// The own place while waiting.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Waiting {
-    /// The place in the queue; 1 would hold.
-    pub position: usize,
-    /// Who holds, without its session record.
-    pub holder: Option<Member>,
-}
 
 /// All pairs that are places with a create revision below `revision`, oldest first.
 pub(super) async fn pairs_before(
@@ -102,7 +37,7 @@ pub(crate) async fn places(
 ) -> Result<Seen<Vec<Member>>, handfast_core::Error> {
     let seen = read(client, line, before).await?;
     Ok(Seen {
-        what: places_of(line, &seen.what),
+        what: line.members(&seen.what),
         at: seen.at,
     })
 }

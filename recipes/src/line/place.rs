@@ -1,6 +1,6 @@
 //! One place in a queue: a key of one epoch.
 //!
-//! Owns the key's identity and giving it up for certain. Knows nothing of waiting and holding.
+//! Owns the key's identity and what is known of it. Knows nothing of waiting, holding and leaving.
 
 use std::{
     sync::Arc,
@@ -8,13 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt};
-use handfast_core::{Epoch, ErrorKind, session::Reaped};
+use handfast_core::Epoch;
 
-use super::{Grant, Line, own_name, txns};
-use crate::Member;
-
-pub(crate) use super::txns::Leaving;
+use super::{Grant, Line, own_name};
 
 /// A key in the queue, or one that may be put.
 #[derive(Debug)]
@@ -31,15 +27,6 @@ pub(crate) struct Place {
     /// A request that puts the key may still be under way.
     pub(crate) doubtful: bool,
     slot: u32,
-}
-
-/// What was found on giving up a place.
-#[derive(Debug, Clone)]
-pub(crate) struct Left {
-    /// The key was there.
-    pub(crate) found: bool,
-    /// The places before it, if asked for; oldest first, without values and records.
-    pub(crate) ahead: Vec<Member>,
 }
 
 impl Place {
@@ -71,62 +58,8 @@ impl Place {
         }
     }
 
-    /// Gives up the place in the background, until a server confirmed it or the lease is gone.
-    ///
-    /// Starts at once; the returned future only tells how it went.
-    pub(crate) fn leave(self, how: Leaving) -> BoxFuture<'static, Reaped<Left>> {
-        if self.revision == 0 && !self.doubtful {
-            // Nothing was ever sent.
-            self.epoch.free_slot(&self.line.name, self.slot);
-            return std::future::ready(Reaped::Answered(Left {
-                found: false,
-                ahead: Vec::new(),
-            }))
-            .boxed();
-        }
-        let epoch = self.epoch.clone();
-        let name = self.line.name.clone();
-        let place = Arc::new(self);
-        let job = move |client: handfast_core::Client| {
-            let place = Arc::clone(&place);
-            async move {
-                let answer = match txns::leave(&client, &place, how)
-                    .repeatable()
-                    .commit()
-                    .await
-                {
-                    Ok(answer) => answer,
-                    Err(error) if error.kind() == ErrorKind::LeaseNotFound => {
-                        return Ok(Left {
-                            found: false,
-                            ahead: Vec::new(),
-                        });
-                    }
-                    Err(error) => return Err(error),
-                };
-                let found = answer.succeeded && place.revision > 0;
-                let ahead = match how {
-                    Leaving::Waiter { report: true } if answer.succeeded => {
-                        places(&place.line, &answer.range(2)?.kvs)
-                    }
-                    _ => Vec::new(),
-                };
-                if !place.doubtful {
-                    place.epoch.free_slot(&place.line.name, place.slot);
-                }
-                Ok(Left { found, ahead })
-            }
-        };
-        epoch.reap(name, job).boxed()
+    /// Lets the key be used again: it is gone, and no request that would put it is under way.
+    pub(super) fn free_key(&self) {
+        self.epoch.free_slot(&self.line.name, self.slot);
     }
-}
-
-/// The places among `pairs`, which are sorted by age.
-pub(crate) fn places(line: &Line, pairs: &[handfast_core::KeyValue]) -> Vec<Member> {
-    pairs
-        .iter()
-        .filter(|pair| line.is_place(pair))
-        .zip(1..)
-        .map(|(pair, position)| Member::new(line, pair, position))
-        .collect()
 }

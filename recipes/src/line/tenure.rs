@@ -21,13 +21,8 @@ use handfast_core::session::{LostReason, Reaped, State};
 use hold::Hold;
 pub(crate) use hold::Limits;
 
-use super::{
-    Kind,
-    entry::Admission,
-    place::{Leaving, Left},
-    txn::GuardedTxn,
-};
-use crate::Error;
+use super::{entry::Admission, leave::Left, txns::Leaving};
+use crate::{Error, Kind};
 
 /// What is held: a lock or a leadership. Cheap to clone; a clone does not keep it held.
 #[derive(Clone)]
@@ -174,11 +169,6 @@ impl Tenure {
     #[must_use = "the scope ends when this is dropped"]
     pub fn enter(&self) -> impl Send + Sync + use<> {
         self.hold.enter_scope()
-    }
-
-    /// A transaction that the store refuses when this is not held any more.
-    pub fn txn(&self) -> GuardedTxn {
-        GuardedTxn::new(self.clone())
     }
 
     pub(crate) fn epoch(&self) -> &handfast_core::Epoch {

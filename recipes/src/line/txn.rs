@@ -19,16 +19,19 @@ pub struct GuardedTxn {
     otherwise: Vec<Op>,
 }
 
-impl GuardedTxn {
-    pub(crate) fn new(tenure: Tenure) -> Self {
-        Self {
-            tenure,
+impl Tenure {
+    /// A transaction that the store refuses when this is not held any more.
+    pub fn txn(&self) -> GuardedTxn {
+        GuardedTxn {
+            tenure: self.clone(),
             when: Vec::new(),
             then: Vec::new(),
             otherwise: Vec::new(),
         }
     }
+}
 
+impl GuardedTxn {
     /// Adds conditions; all must hold for the operations to run.
     pub fn when(mut self, compares: impl IntoIterator<Item = Compare>) -> Self {
         self.when.extend(compares);

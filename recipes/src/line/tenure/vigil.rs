@@ -10,7 +10,7 @@ use handfast_core::{
     session::{Departure, LostReason},
 };
 
-use super::{super::place::Leaving, hold::Hold};
+use super::{super::txns::Leaving, hold::Hold};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
