@@ -4,6 +4,7 @@
 //! clients cost little, so that the server is measured and not the bench.
 
 mod gauge;
+mod million;
 mod process;
 mod report;
 mod target;
@@ -12,14 +13,14 @@ mod workload;
 use std::rc::Rc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::LocalSet;
 
 use crate::connect::{Connection, duration};
 use crate::exit::{self, Failure};
 use crate::output::Output;
-use gauge::{Budget, Gauge, Round};
+use gauge::{Budget, Gauge, Pace, Round};
 use report::Summary;
 use target::Target;
 use workload::Arena;
@@ -31,13 +32,16 @@ found by the port, or given with --pid.
 
   handfast bench put get --inflight 256
   handfast bench --vs 127.0.0.1:2479 --rounds 11    short rounds, the two servers in turn
+  handfast bench million --etcd /usr/bin/etcd       both started here, with a million keys
 
 Keys are written under handfast-bench/ and deleted at the end.";
 
 /// Options of `bench`.
 #[derive(Args, Debug, Clone)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    mode: Option<Mode>,
     /// What to measure [default: all]
     #[arg(value_enum)]
     workloads: Vec<Kind>,
@@ -57,11 +61,20 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 1_000, value_parser = at_least_one)]
     watchers: usize,
     /// Leases that are kept alive, or revoked
-    #[arg(long, default_value_t = 5_000, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 10_000, value_parser = at_least_one)]
     leases: usize,
+    /// Leases that lease-paced keeps alive
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one)]
+    paced_leases: usize,
+    /// Leases that run out together
+    #[arg(long, default_value_t = 2_000, value_parser = at_least_one)]
+    storm_leases: usize,
     /// Clients that hand one lock on to each other
     #[arg(long, default_value_t = 10, value_parser = at_least_one)]
     waiters: usize,
+    /// Candidates of each election, at least two
+    #[arg(long, default_value_t = 20, value_parser = at_least_one)]
+    candidates: usize,
     /// How long a round lasts [default: 3s, with --vs 1s]
     #[arg(long, value_parser = duration, conflicts_with = "ops")]
     duration: Option<Duration>,
@@ -85,6 +98,13 @@ pub(crate) struct BenchArgs {
     vs_pid: Option<u32>,
 }
 
+/// What needs servers of its own.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Mode {
+    /// Start servers here, load a million keys, restart and compact them
+    Million(million::MillionArgs),
+}
+
 /// What can be measured.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -98,16 +118,24 @@ pub(crate) enum Kind {
     Txn,
     /// Events to all watchers of one key; an operation is a delivered event
     Watch,
+    /// First event of a watch that was just made at the present revision
+    WatchFresh,
     /// Grants of leases
     LeaseGrant,
     /// Renewals of leases
     LeaseKeepalive,
     /// Ends of leases that hold a key each
     LeaseRevoke,
+    /// Renewals of many leases at the pace of their holders: every 20 s, with a TTL of 60 s
+    LeasePaced,
+    /// Leases with a key each that run out together; how late each key goes
+    LeaseStorm,
     /// Taking and releasing a lock nobody else wants
     Lock,
     /// One lock handed on from waiter to waiter
     Handoff,
+    /// Leaders whose leases run out; how long after that the next leader knows
+    Election,
 }
 
 impl Kind {
@@ -115,6 +143,22 @@ impl Kind {
         self.to_possible_value()
             .map(|value| value.get_name().to_owned())
             .unwrap_or_default()
+    }
+
+    fn pace(self, args: &BenchArgs) -> Pace {
+        // Short turns: what disturbs the machine then meets both servers.
+        let seconds = if args.vs.is_some() { 1 } else { 3 };
+        let budget = match args.ops {
+            Some(ops) => Budget::Ops(ops),
+            None => Budget::Time(args.duration.unwrap_or(Duration::from_secs(seconds))),
+        };
+        let warmup = match self {
+            Kind::LeaseStorm | Kind::Election => return Pace::Once,
+            // What a warm-up revokes is missing in the round.
+            Kind::LeaseRevoke => Duration::ZERO,
+            _ => args.warmup,
+        };
+        Pace::Steady { warmup, budget }
     }
 }
 
@@ -132,8 +176,11 @@ pub(crate) fn run(args: BenchArgs, connection: &Connection) -> Result<i32, Failu
         .build()
         .map_err(|error| Failure::Other(format!("the system refuses to watch files: {error}")))?;
     let mut output = Output::new(connection.json);
-    let measured = LocalSet::new().block_on(&runtime, measure_all(&args, connection, &mut output));
-    measured?;
+    let set = LocalSet::new();
+    match &args.mode {
+        Some(Mode::Million(args)) => set.block_on(&runtime, million::run(args, &mut output))?,
+        None => set.block_on(&runtime, measure_all(&args, connection, &mut output))?,
+    }
     output.flush()?;
     Ok(exit::OK)
 }
@@ -221,18 +268,12 @@ async fn one_round(
     target: &Target,
     bar: &ProgressBar,
 ) -> Result<Round, Failure> {
-    // Short turns: what disturbs the machine then meets both servers.
-    let seconds = if args.vs.is_some() { 1 } else { 3 };
-    let budget = match args.ops {
-        Some(ops) => Budget::Ops(ops),
-        None => Budget::Time(args.duration.unwrap_or(Duration::from_secs(seconds))),
-    };
     bar.set_message(format!("{} preparing", target.label()));
-    let gauge = Gauge::new(budget);
+    let gauge = Gauge::new(kind.pace(args));
     let arena = Rc::new(Arena::new(args, target, Rc::clone(&gauge)));
     let workers = workload::start(kind, &arena).await?;
     bar.set_message(target.label());
-    let round = gauge.run(args.warmup, target.pid()).await;
+    let round = gauge.run(target.pid()).await;
     for worker in workers {
         worker
             .await

@@ -6,26 +6,36 @@ mod support;
 
 use support::Server;
 
-const WORKLOADS: [&str; 10] = [
-    "put",
-    "get",
-    "range",
-    "txn",
-    "watch",
-    "lease-grant",
-    "lease-keepalive",
-    "lease-revoke",
-    "lock",
-    "handoff",
+/// Every workload, and how many operations a round of the small options has at least.
+const WORKLOADS: [(&str, u64); 14] = [
+    ("put", 60),
+    ("get", 60),
+    ("range", 60),
+    ("txn", 60),
+    ("watch", 60),
+    ("watch-fresh", 60),
+    ("lease-grant", 60),
+    ("lease-keepalive", 60),
+    ("lease-revoke", 60),
+    ("lease-paced", 60),
+    // One for each lease.
+    ("lease-storm", 30),
+    ("lock", 60),
+    ("handoff", 60),
+    // One for each election that is held at a time.
+    ("election", 8),
 ];
 
 /// Options that keep a round small.
-const SMALL: [&str; 9] = [
+const SMALL: [&str; 12] = [
     "--warmup=0",
     "--ops=60",
     "--keys=50",
     "--watchers=20",
     "--leases=100",
+    "--paced-leases=2000",
+    "--storm-leases=30",
+    "--candidates=3",
     "--waiters=3",
     "--inflight=8",
     "--connections=2",
@@ -40,11 +50,11 @@ fn every_workload_is_measured_on_every_server() {
             .iter()
             .map(|result| result["workload"].as_str().unwrap())
             .collect();
-        assert_eq!(names, WORKLOADS);
-        for result in &results {
+        assert_eq!(names, WORKLOADS.map(|(name, _)| name));
+        for (result, (_, ops)) in results.iter().zip(WORKLOADS) {
             let measured = &result["servers"][0];
             let round = &measured["rounds"][0];
-            assert!(round["ops"].as_u64().unwrap() >= 60, "{result}");
+            assert!(round["ops"].as_u64().unwrap() >= ops, "{result}");
             assert!(
                 measured["median"]["p50_us"].as_f64().unwrap() > 0.0,
                 "{result}"
@@ -74,4 +84,38 @@ fn two_servers_take_turns_and_are_compared() {
         text.contains("CPU µs/op") && text.contains("first / second"),
         "{text}"
     );
+}
+
+#[test]
+fn nothing_left_to_revoke_ends_the_round_with_all_of_them_counted() {
+    let server = Server::handfast();
+    // A warm-up would use them up.
+    let args = ["bench", "lease-revoke", "--leases=40", "--warmup=5s"];
+    let result = &server.json(&args)[0];
+    assert_eq!(result["servers"][0]["rounds"][0]["ops"], 40, "{result}");
+}
+
+#[test]
+fn many_keys_survive_restarts_and_a_kill() {
+    let small = ["--keys=2000", "--rounds=1", "--restarts=1"];
+    let said = support::run(&[&["--json", "bench", "million"], &small[..]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let result: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(result["keys"], 2000);
+    let figures = result["figures"].as_array().unwrap();
+    for name in [
+        "load: CPU",
+        "RSS after the load",
+        "restart to the first linearizable read",
+        "restart after kill -9 to the first read",
+        "beside a compaction: longest",
+        "size on disk at the end",
+    ] {
+        let figure = figures.iter().find(|figure| figure["figure"] == name);
+        let median = figure.and_then(|figure| figure["medians"][0].as_f64());
+        assert!(
+            median.is_some_and(|median| median > 0.0),
+            "{name}: {result}"
+        );
+    }
 }

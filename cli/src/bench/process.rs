@@ -1,8 +1,9 @@
-//! The server's process, seen from outside: who listens on a port, how much CPU time it used.
+//! The server's process, seen from outside: who listens on a port, what CPU time, memory and disk
+//! it used.
 //!
 //! Owns what is read from `/proc`; where there is none, nothing is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
@@ -11,12 +12,73 @@ use std::time::Duration;
 /// State of a listening socket in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
-/// CPU time a process has used so far, all threads, user and system.
-pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
+/// CPU time a process had used at some moment, user and system.
+pub(super) struct CpuTime {
+    /// All threads that ever were, in the coarse ticks the system counts them in.
+    total: Duration,
+    /// The threads that live, exactly.
+    threads: HashMap<u32, Duration>,
+}
+
+/// What a process has used so far, if it may be seen.
+pub(super) fn cpu_time(pid: u32) -> Option<CpuTime> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let ticks = parse_ticks(&stat)?;
     let per_second = rustix::param::clock_ticks_per_second();
-    Some(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    Some(CpuTime {
+        total: Duration::from_secs_f64(ticks as f64 / per_second as f64),
+        threads: thread_times(pid),
+    })
+}
+
+impl CpuTime {
+    /// What was used since `earlier`.
+    pub(super) fn since(&self, earlier: &CpuTime) -> Duration {
+        let lives = |id: &u32| self.threads.contains_key(id);
+        // What an ended thread has used is only in the total.
+        if earlier.threads.is_empty() || !earlier.threads.keys().all(lives) {
+            return self.total.saturating_sub(earlier.total);
+        }
+        let sum = |time: &CpuTime| time.threads.values().sum::<Duration>();
+        sum(self).saturating_sub(sum(earlier))
+    }
+}
+
+/// Nanoseconds on a CPU are the first number of a thread's `schedstat`.
+fn thread_times(pid: u32) -> HashMap<u32, Duration> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return HashMap::new();
+    };
+    threads
+        .filter_map(|thread| {
+            let thread = thread.ok()?;
+            let id = thread.file_name().to_str()?.parse().ok()?;
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let nanos = text.split_whitespace().next()?.parse().ok()?;
+            Some((id, Duration::from_nanos(nanos)))
+        })
+        .collect()
+}
+
+/// Memory of a process that is in RAM, in bytes: now, and at most so far.
+pub(super) fn memory(pid: u32) -> Option<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = |name| numbered(&status, name).map(|kib| kib * 1024);
+    Some((kib("VmRSS:")?, kib("VmHWM:")?))
+}
+
+/// Bytes a process has caused to be written to disk.
+pub(super) fn written(pid: u32) -> Option<u64> {
+    numbered(
+        &fs::read_to_string(format!("/proc/{pid}/io")).ok()?,
+        "write_bytes:",
+    )
+}
+
+/// The number in the line that starts with `name`.
+fn numbered(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// utime + stime. The command, in parentheses, may hold blanks and parentheses itself.
@@ -86,13 +148,33 @@ mod tests {
         assert_eq!(parse_ticks("nonsense"), None);
     }
 
+    fn used(total: u64, threads: &[(u32, u64)]) -> CpuTime {
+        let threads = threads.iter();
+        CpuTime {
+            total: Duration::from_millis(total),
+            threads: threads
+                .map(|(id, time)| (*id, Duration::from_millis(*time)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn threads_are_exact_and_the_total_counts_when_one_has_ended() {
+        let before = used(100, &[(1, 33), (2, 44)]);
+        let grown = used(120, &[(1, 40), (2, 45), (3, 5)]);
+        assert_eq!(grown.since(&before), Duration::from_millis(13));
+        let shrunk = used(120, &[(1, 40)]);
+        assert_eq!(shrunk.since(&before), Duration::from_millis(20));
+        assert_eq!(used(120, &[]).since(&before), Duration::from_millis(20));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_is_found_by_its_port() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         assert_eq!(listening(&address), Some(std::process::id()));
-        assert!(cpu_time(std::process::id()).is_some());
+        assert!(memory(std::process::id()).is_some_and(|(now, peak)| 0 < now && now <= peak));
         drop(listener);
         assert_eq!(listening(&address), None);
     }

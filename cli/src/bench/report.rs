@@ -10,7 +10,7 @@ use super::{BenchArgs, Kind};
 use crate::exit::Failure;
 use crate::output::Output;
 
-const PERCENTILES: [&str; 4] = ["p50", "p90", "p99", "p99.9"];
+const PERCENTILES: [&str; 5] = ["p50", "p90", "p99", "p99.9", "max"];
 /// Stands for a figure that is not known.
 const UNKNOWN: &str = "-";
 
@@ -26,7 +26,7 @@ struct Figures {
     cpu_micros: Option<f64>,
     rate: Option<f64>,
     /// In microseconds, in the order of `PERCENTILES`.
-    latencies: [Option<f64>; 4],
+    latencies: [Option<f64>; 5],
 }
 
 impl Summary {
@@ -45,7 +45,7 @@ impl Summary {
         Figures {
             cpu_micros: over(&Round::cpu_micros),
             rate: over(&|round| Some(round.rate())),
-            latencies: [0, 1, 2, 3]
+            latencies: [0, 1, 2, 3, 4]
                 .map(|which| over(&|round| Some(round.percentiles[which] as f64 / 1e3))),
         }
     }
@@ -68,7 +68,8 @@ impl Figures {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle of some figures, or the mean of the two in the middle.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -98,7 +99,7 @@ pub(super) fn heading(
     output.line(row(
         "WORKLOAD",
         "SERVER",
-        &["CPU µs/op", "ops/s", "p50", "p90", "p99", "p99.9"].map(str::to_owned),
+        &["CPU µs/op", "ops/s", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned),
     ))?;
     output.flush()
 }
@@ -135,7 +136,7 @@ fn row(workload: &str, server: &str, figures: &[String]) -> String {
 }
 
 /// Three digits that matter.
-fn number(value: Option<f64>) -> String {
+pub(super) fn number(value: Option<f64>) -> String {
     match value {
         None => UNKNOWN.to_owned(),
         Some(value) if value >= 100.0 => format!("{value:.0}"),
@@ -144,7 +145,8 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-fn times(ratio: Option<f64>) -> String {
+/// A ratio, with what it is.
+pub(super) fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| UNKNOWN.to_owned(), |ratio| format!("{ratio:.2}x"))
 }
 
@@ -197,17 +199,16 @@ fn json_of(kind: Kind, args: &BenchArgs, summaries: &[Summary]) -> Value {
 }
 
 fn round_json(round: &Round) -> Value {
-    let [p50, p90, p99, p999] = round.percentiles.map(|nanos| nanos as f64 / 1e3);
-    json!({
+    let mut object = json!({
         "ops": round.operations,
         "seconds": round.elapsed.as_secs_f64(),
         "server_cpu_us_per_op": round.cpu_micros(),
         "ops_per_s": round.rate(),
-        "p50_us": p50,
-        "p90_us": p90,
-        "p99_us": p99,
-        "p99.9_us": p999,
-    })
+    });
+    for (name, nanos) in PERCENTILES.iter().zip(round.percentiles) {
+        object[format!("{name}_us")] = json!(nanos as f64 / 1e3);
+    }
+    object
 }
 
 #[cfg(test)]
@@ -221,7 +222,7 @@ mod tests {
             operations: 1000,
             elapsed: Duration::from_secs(1),
             cpu: Some(Duration::from_millis(*cpu)),
-            percentiles: [1000, 2000, 3000, 4000],
+            percentiles: [1000, 2000, 3000, 4000, 5000],
         };
         Summary {
             label: "s".into(),

@@ -1,10 +1,16 @@
 //! A server that is measured.
 //!
-//! Owns its connections and its process id. It must not know what is measured.
+//! Owns its connections, its process id and the leases it keeps from round to round. It must not
+//! know what is measured.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures::TryStreamExt;
 use handfast_core::Client;
-use handfast_proto::etcdserverpb::DeleteRangeRequest;
 use handfast_proto::etcdserverpb::kv_client::KvClient;
+use handfast_proto::etcdserverpb::lease_client::LeaseClient;
+use handfast_proto::etcdserverpb::{DeleteRangeRequest, LeaseRevokeRequest};
 use tonic::transport::{Channel, Endpoint};
 
 use super::process;
@@ -16,12 +22,15 @@ const PREFIX: &str = "handfast-bench/";
 const PREFIX_END: &str = "handfast-bench0";
 /// Flow control windows large enough to never be what limits.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Leases that are revoked at once when all is over.
+const REVOKES_INFLIGHT: usize = 256;
 
 /// A server that is measured.
 pub(super) struct Target {
     label: String,
     pid: Option<u32>,
     channels: Vec<Channel>,
+    kept_leases: Rc<RefCell<Vec<i64>>>,
 }
 
 impl Target {
@@ -47,6 +56,7 @@ impl Target {
             label,
             pid,
             channels,
+            kept_leases: Rc::default(),
         })
     }
 
@@ -65,8 +75,16 @@ impl Target {
         &self.channels
     }
 
-    /// Deletes every key of the bench.
+    /// Leases that are too many to be granted for each round; [`Target::clean_up`] ends them.
+    pub(super) fn kept_leases(&self) -> &Rc<RefCell<Vec<i64>>> {
+        &self.kept_leases
+    }
+
+    /// Deletes every key of the bench and ends the leases that were kept.
     pub(super) async fn clean_up(&self) -> Result<(), Failure> {
+        self.revoke_kept_leases()
+            .await
+            .map_err(|status| refused(&status))?;
         let request = DeleteRangeRequest {
             key: PREFIX.into(),
             range_end: PREFIX_END.into(),
@@ -76,6 +94,25 @@ impl Target {
             .delete_range(request)
             .await;
         deleted.map(drop).map_err(|status| refused(&status))
+    }
+
+    async fn revoke_kept_leases(&self) -> Result<(), tonic::Status> {
+        let leases = self.kept_leases.take();
+        let revokes = leases.into_iter().zip(self.channels.iter().cycle());
+        futures::stream::iter(revokes.map(Ok))
+            .try_for_each_concurrent(REVOKES_INFLIGHT, |(id, channel)| async move {
+                let mut client = LeaseClient::new(channel.clone());
+                revoked(client.lease_revoke(LeaseRevokeRequest { id }).await)
+            })
+            .await
+    }
+}
+
+/// A lease that is gone already is as good as revoked.
+pub(super) fn revoked<T>(answer: Result<T, tonic::Status>) -> Result<(), tonic::Status> {
+    match answer {
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+        answer => answer.map(drop),
     }
 }
 
@@ -93,7 +130,8 @@ pub(super) fn refused(status: &tonic::Status) -> Failure {
     ))
 }
 
-async fn channel(url: &str) -> Result<Channel, Failure> {
+/// A connection to a server.
+pub(super) async fn channel(url: &str) -> Result<Channel, Failure> {
     let failed = |error: tonic::transport::Error| {
         Failure::Other(format!("cannot open another connection to {url}: {error}"))
     };

@@ -3,10 +3,16 @@
 //! Owns what all workloads share: the arena with connections, gauge and sizes. Each workload
 //! prepares its data, then starts workers that go on until the gauge stops them.
 
+mod election;
+mod fresh;
 mod handoff;
 mod kv;
 mod lease;
 mod lock;
+mod paced;
+mod renewal;
+mod storm;
+mod stream;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +41,8 @@ pub(super) struct Arena {
     value: Bytes,
     /// Leases to end after the round.
     leases: RefCell<Vec<i64>>,
+    /// Leases that the next round uses again.
+    kept_leases: Rc<RefCell<Vec<i64>>>,
     random: Cell<u64>,
 }
 
@@ -46,6 +54,7 @@ impl Arena {
             gauge,
             value: Bytes::from(vec![b'x'; args.value_size]),
             leases: RefCell::default(),
+            kept_leases: Rc::clone(target.kept_leases()),
             // Any odd number: runs shall be alike.
             random: Cell::new(0x9e37_79b9_7f4a_7c15),
         }
@@ -82,11 +91,15 @@ pub(super) async fn start(kind: Kind, arena: &Rc<Arena>) -> Result<Vec<Worker>, 
         Kind::Range => kv::range(arena).await,
         Kind::Txn => Ok(kv::txn(arena)),
         Kind::Watch => watch::start(arena).await,
+        Kind::WatchFresh => Ok(fresh::start(arena)),
         Kind::LeaseGrant => Ok(lease::grant(arena)),
         Kind::LeaseKeepalive => lease::keep_alive(arena).await,
         Kind::LeaseRevoke => lease::revoke(arena).await,
+        Kind::LeasePaced => paced::start(arena).await,
+        Kind::LeaseStorm => storm::start(arena).await,
         Kind::Lock => lock::start(arena).await,
         Kind::Handoff => handoff::start(arena).await,
+        Kind::Election => Ok(election::start(arena)),
     }
 }
 

@@ -11,9 +11,9 @@ use futures::channel::mpsc;
 use handfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, PutRequest,
 };
-use tonic::{Code, Status};
+use tonic::Status;
 
-use super::super::target::key;
+use super::super::target::{key, revoked};
 use super::{Arena, Worker, for_each, workers};
 use crate::exit::Failure;
 
@@ -116,14 +116,8 @@ pub(super) async fn revoke_all(arena: &Rc<Arena>) -> Result<(), Failure> {
     for_each(arena, count, |arena, index| async move {
         let popped = arena.leases.borrow_mut().pop();
         let Some(id) = popped else { return Ok(()) };
-        match arena
-            .lease(index)
-            .lease_revoke(LeaseRevokeRequest { id })
-            .await
-        {
-            Err(status) if status.code() == Code::NotFound => Ok(()),
-            revoked => revoked.map(drop),
-        }
+        let request = LeaseRevokeRequest { id };
+        revoked(arena.lease(index).lease_revoke(request).await)
     })
     .await
 }
@@ -137,16 +131,14 @@ async fn grant_many(arena: &Rc<Arena>) -> Result<(), Failure> {
 
 /// Grants a lease that ends with the round.
 pub(super) async fn grant_one(arena: &Arena, index: usize) -> Result<i64, Status> {
-    let request = LeaseGrantRequest {
-        ttl: TTL_SECONDS,
-        id: 0,
-    };
-    let id = arena
-        .lease(index)
-        .lease_grant(request)
-        .await?
-        .into_inner()
-        .id;
+    let id = grant_for(arena, index, TTL_SECONDS).await?;
     arena.leases.borrow_mut().push(id);
     Ok(id)
+}
+
+/// Grants a lease that the caller ends.
+pub(super) async fn grant_for(arena: &Arena, index: usize, ttl: i64) -> Result<i64, Status> {
+    let request = LeaseGrantRequest { ttl, id: 0 };
+    let granted = arena.lease(index).lease_grant(request).await?;
+    Ok(granted.into_inner().id)
 }
