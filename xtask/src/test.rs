@@ -84,15 +84,23 @@ fn clippy() -> Result<Counts> {
     report::counted(&mut in_root(&arguments))
 }
 
-/// The server that the tests start, built before them so that no test waits for a compiler.
+/// Everything that the tests are and start, the server and the examples among it. A plain build
+/// would compile the dependencies a second time, with other features.
 fn build() -> Result<Counts> {
-    report::counted(&mut in_root(&["build", "--workspace", "--quiet"]))
+    report::counted(&mut in_root(&[
+        "test",
+        "--workspace",
+        "--no-run",
+        "--quiet",
+    ]))
 }
 
 /// Unit, integration, end-to-end and documentation tests of the workspace.
 fn tests() -> Result<Counts> {
     let mut command = in_root(&["test", "--workspace", "--no-fail-fast"]);
-    command.env("HANDFAST_BIN", root().join("target/debug/handfast"));
+    let built = root().join("target").join("debug");
+    command.env("HANDFAST_BIN", built.join("handfast"));
+    command.env("HANDFAST_EXAMPLES", built.join("examples"));
     report::counted(&mut command)
 }
 

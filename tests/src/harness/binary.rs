@@ -56,12 +56,16 @@ pub fn handfast() -> Result<PathBuf> {
     Ok(target_directory().join("debug").join("handfast"))
 }
 
-/// The program of `examples/` with this name, built once per test process.
+/// The program of `examples/` with this name: in `HANDFAST_EXAMPLES`, or built once per test
+/// process.
 ///
 /// # Errors
 /// When the build fails.
 pub fn example(name: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    if let Some(folder) = env::var_os("HANDFAST_EXAMPLES") {
+        return Ok(PathBuf::from(folder).join(name));
+    }
     let all = || build(&["--package", "handfast-examples", "--examples"]);
     BUILT.get_or_init(all).clone()?;
     Ok(target_directory().join("debug").join("examples").join(name))
