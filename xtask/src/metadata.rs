@@ -10,9 +10,6 @@ use crate::{Result, root};
 #[derive(Clone, Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    pub(crate) version: String,
-    /// SPDX expression; empty when the manifest has none.
-    pub(crate) license: String,
     /// Where it comes from; `None` for the packages of this workspace.
     pub(crate) source: Option<String>,
     /// Names of the packages it is built with (tests' dependencies left out).
@@ -45,8 +42,6 @@ fn package(value: &Value) -> Package {
     let built_with = list(&value["dependencies"]).filter(|it| it["kind"] != "dev");
     Package {
         name: text(&value["name"]),
-        version: text(&value["version"]),
-        license: text(&value["license"]),
         source: value["source"].as_str().map(str::to_owned),
         dependencies: built_with.map(|it| text(&it["name"])).collect(),
     }

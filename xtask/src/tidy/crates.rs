@@ -105,8 +105,6 @@ mod tests {
     fn package(name: &str, dependencies: &[&str]) -> Package {
         Package {
             name: name.to_owned(),
-            version: "1.0.0".to_owned(),
-            license: String::new(),
             source: None,
             dependencies: dependencies.iter().map(|it| (*it).to_owned()).collect(),
         }

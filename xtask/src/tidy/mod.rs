@@ -4,7 +4,6 @@
 //! tests that show it fire. Owns no list of exceptions: what a rule leaves out is in the rule.
 
 mod crates;
-mod dependencies;
 mod links;
 mod modules;
 mod panics;
@@ -86,7 +85,6 @@ pub(crate) fn run() -> Result<()> {
     let packages = metadata::packages()?;
     findings.extend(crates::check(&packages));
     findings.extend(crates::check_names(&sources));
-    findings.extend(dependencies::check(&packages));
     findings.sort();
     for Finding { path, line, what } in &findings {
         println!("{path}:{line}: {what}");
