@@ -30,6 +30,9 @@ use super::target::{Target, refused};
 use super::{BenchArgs, Kind};
 use crate::exit::Failure;
 
+/// Requests under way at once before and after a round.
+const PREPARING_INFLIGHT: usize = 64;
+
 /// A worker of a round.
 pub(super) type Worker = JoinHandle<Result<(), Failure>>;
 
@@ -129,14 +132,14 @@ where
         .collect()
 }
 
-/// Does `work` for every index below `count`, `inflight` at a time.
+/// Does `work` for every index below `count`, many at a time: what prepares a round may be quick.
 async fn for_each<F, W>(arena: &Rc<Arena>, count: usize, work: W) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), tonic::Status>> + 'static,
     W: Fn(Rc<Arena>, usize) -> F + Clone + 'static,
 {
     let next = Rc::new(Cell::new(0));
-    let helpers = workers(arena, arena.args.inflight.min(count), move |arena, _| {
+    let helpers = workers(arena, PREPARING_INFLIGHT.min(count), move |arena, _| {
         let (next, work) = (Rc::clone(&next), work.clone());
         async move {
             loop {
