@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::LocalBoxFuture;
 use handfast_proto::etcdserverpb::kv_client::KvClient;
 use handfast_proto::etcdserverpb::{CompactionRequest, PutRequest, RangeRequest};
 use tokio::task::JoinSet;
@@ -81,11 +82,10 @@ pub(super) async fn gets(
     drive(server, GETS_INFLIGHT, WARMUP, budget, 0, work).await
 }
 
-fn write(
-    args: &MillionArgs,
-) -> impl Fn(KvClient<Channel>, usize) -> futures::future::LocalBoxFuture<'static, Result<(), Status>>
-+ Clone
-+ 'static {
+/// A call that is under way on this thread.
+type Call = LocalBoxFuture<'static, Result<(), Status>>;
+
+fn write(args: &MillionArgs) -> impl Fn(KvClient<Channel>, usize) -> Call + Clone + 'static {
     let args = args.clone();
     move |mut client, index| {
         let request = put(index, &args);
