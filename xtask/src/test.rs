@@ -13,7 +13,7 @@ use crate::{
 /// One step: its name, and its work.
 type Step = (&'static str, fn() -> Result<Counts>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("machine", machine),
     ("format", format),
     ("tidy", tidy_step),
@@ -21,6 +21,7 @@ const STEPS: [Step; 10] = [
     ("clippy", clippy),
     ("build", build),
     ("tests", tests),
+    ("on-handfast", on_handfast),
     ("snippets", snippets::run),
     ("bench", bench_step),
     ("python", python),
@@ -98,6 +99,42 @@ fn tests() -> Result<Counts> {
     let built = root().join("target").join("debug");
     command.env("HANDFAST_BIN", built.join("handfast"));
     command.env("HANDFAST_EXAMPLES", built.join("examples"));
+    report::counted(&mut command)
+}
+
+/// Tests of the client side that need what the server does not serve yet.
+const NOT_SERVED_YET: [&str; 5] = [
+    // Hashes, snapshots and alarms.
+    "members::a_member_tells_of_itself",
+    "members::a_snapshot_streams_to_its_end",
+    "members::an_alarm_makes_a_member_unhealthy_until_it_is_disarmed",
+    // They count the server's watchers in its metrics.
+    "watch::dropped_watches_are_cancelled_at_the_server",
+    "watch::many_watches_share_one_stream",
+];
+
+/// The tests of client and recipes once more, with handfast in the place of etcd: under that name
+/// the binary takes etcd's flags.
+fn on_handfast() -> Result<Counts> {
+    let folder = root().join("target").join("as-etcd");
+    let etcd = folder.join("etcd");
+    std::fs::create_dir_all(&folder)?;
+    if etcd.symlink_metadata().is_ok() {
+        std::fs::remove_file(&etcd)?;
+    }
+    std::os::unix::fs::symlink(root().join("target/debug/handfast"), &etcd)?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::iter::once(folder).chain(std::env::split_paths(&path));
+    let mut command = in_root(&[
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--test",
+        "etcd",
+        "--",
+    ]);
+    command.env("PATH", std::env::join_paths(first)?);
+    command.args(NOT_SERVED_YET.iter().flat_map(|test| ["--skip", test]));
     report::counted(&mut command)
 }
 
