@@ -27,7 +27,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             value_cache_bytes: 64 * MIB,
-            recent_bytes: 32 * MIB,
+            recent_bytes: 16 * MIB,
             unflushed_limit_bytes: 64 * MIB,
             sync: true,
             clock: Arc::new(MonotonicClock::default()),

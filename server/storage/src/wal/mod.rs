@@ -82,7 +82,7 @@ impl Default for WalOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
-            tail_cache_bytes: 16 << 20,
+            tail_cache_bytes: 8 << 20,
             sync: true,
             prepare_ahead: true,
         }
