@@ -137,25 +137,16 @@ impl Trial<'_> {
     /// In parts, so that the figures of the servers meet the same disturbances.
     async fn load(&mut self) -> Result<(), Failure> {
         let part = self.args.keys.div_ceil(LOAD_PARTS);
-        let mut written = vec![0; self.servers.len()];
         for number in 0..LOAD_PARTS {
             let from = number * part;
             let count = part.min(self.args.keys.saturating_sub(from));
             for which in self.turns(number) {
                 self.say(which, &format!("loading from key {from}"));
-                let server = &self.servers[which];
-                let before = server.written()?;
-                let round = load::fill(server, self.args, from, count).await?;
-                written[which] += server.written()?.saturating_sub(before);
+                let round = load::fill(&self.servers[which], self.args, from, count).await?;
                 self.add_round(which, ["load: CPU", "load: rate", "load: p99"], &round);
             }
         }
         tokio::time::sleep(SETTLE).await;
-        for which in self.turns(0) {
-            let each = written[which] as f64 / self.args.keys as f64;
-            self.figures
-                .add(which, "load: bytes written, each", Unit::Number, each);
-        }
         self.memory("after the load")?;
         self.sizes("after the load")
     }

@@ -1,5 +1,5 @@
-//! The server's process, seen from outside: who listens on a port, what CPU time, memory and disk
-//! it used.
+//! The server's process, seen from outside: who listens on a port, what CPU time and memory it
+//! used.
 //!
 //! Owns what is read from `/proc`; where there is none, nothing is known.
 
@@ -65,14 +65,6 @@ pub(super) fn memory(pid: u32) -> Option<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib = |name| numbered(&status, name).map(|kib| kib * 1024);
     Some((kib("VmRSS:")?, kib("VmHWM:")?))
-}
-
-/// Bytes a process has caused to be written to disk.
-pub(super) fn written(pid: u32) -> Option<u64> {
-    numbered(
-        &fs::read_to_string(format!("/proc/{pid}/io")).ok()?,
-        "write_bytes:",
-    )
 }
 
 /// The number in the line that starts with `name`.

@@ -19,7 +19,6 @@ pub(super) enum Unit {
     MicrosEach,
     PerSecond,
     Megabytes,
-    Number,
 }
 
 impl Unit {
@@ -29,7 +28,6 @@ impl Unit {
             Unit::MicrosEach => "µs/op",
             Unit::PerSecond => "/s",
             Unit::Megabytes => "MB",
-            Unit::Number => "",
         }
     }
 }

@@ -175,22 +175,13 @@ impl Instance {
 
     /// Bytes in RAM, now and at most.
     pub(super) fn memory(&self) -> Result<(u64, u64), Failure> {
-        self.seen(process::memory)
-    }
-
-    /// Bytes it has caused to be written.
-    pub(super) fn written(&self) -> Result<u64, Failure> {
-        self.seen(process::written)
+        let seen = self.pid().and_then(process::memory);
+        seen.ok_or_else(|| Failure::Other("needs /proc, as Linux has it".to_owned()))
     }
 
     /// Bytes that its files take.
     pub(super) fn size_on_disk(&self) -> u64 {
         allocated(&self.folder)
-    }
-
-    fn seen<T>(&self, look: impl FnOnce(u32) -> Option<T>) -> Result<T, Failure> {
-        let seen = self.pid().and_then(look);
-        seen.ok_or_else(|| Failure::Other("needs /proc, as Linux has it".to_owned()))
     }
 
     fn log_path(&self) -> PathBuf {
