@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "etcd/auth.proto",
     "etcd/kv.proto",
     "etcd/rpc.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     "etcd/election.proto",
     "grpc/health.proto",
     "handfast/command.proto",
+    "handfast/peer.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

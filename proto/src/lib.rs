@@ -50,6 +50,16 @@ pub mod command {
     tonic::include_proto!("handfastpb");
 }
 
+/// The name under which the generated code knows [`command`].
+#[doc(hidden)]
+pub use command as handfastpb;
+
+/// What members say to each other (package `handfastpeerpb`).
+#[allow(missing_docs, clippy::all)]
+pub mod peer {
+    tonic::include_proto!("handfastpeerpb");
+}
+
 pub use prost::Message;
 
 /// The compiled contracts as an encoded `FileDescriptorSet`, for tests that enumerate every RPC.

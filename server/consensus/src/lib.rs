@@ -17,6 +17,7 @@ mod leader;
 mod log;
 mod machine;
 mod network;
+pub mod peer;
 mod purge;
 mod read;
 mod types;

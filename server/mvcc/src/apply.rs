@@ -49,6 +49,7 @@ impl Writer<'_> {
             Op::LeaseGrant(request) => self.lease_grant(request),
             Op::LeaseRevoke(request) => self.lease_revoke(request),
             Op::LeaseExpire(request) => Ok(self.lease_expire(request, term)),
+            Op::Alarm(_) | Op::JoinSecret(_) => Ok(Outcome::Blank),
         };
         if !matches!(outcome, Err(Error::Storage(_) | Error::Halted(_))) {
             self.keyspace.commit();

@@ -4,18 +4,28 @@ use super::{Finding, source::Source};
 use crate::metadata::Package;
 
 /// Each crate of the product with what it may be built with, lowest first.
-const BELOW: [(&str, &[&str]); 9] = [
+const BELOW: [(&str, &[&str]); 10] = [
     ("handfast-proto", &[]),
-    ("handfast-storage", &["handfast-proto"]),
-    ("handfast-mvcc", &["handfast-proto", "handfast-storage"]),
+    ("handfast-fault", &[]),
+    ("handfast-storage", &["handfast-proto", "handfast-fault"]),
+    (
+        "handfast-mvcc",
+        &["handfast-proto", "handfast-fault", "handfast-storage"],
+    ),
     (
         "handfast-consensus",
-        &["handfast-proto", "handfast-storage", "handfast-mvcc"],
+        &[
+            "handfast-proto",
+            "handfast-fault",
+            "handfast-storage",
+            "handfast-mvcc",
+        ],
     ),
     (
         "handfast-server",
         &[
             "handfast-proto",
+            "handfast-fault",
             "handfast-storage",
             "handfast-mvcc",
             "handfast-consensus",
@@ -45,7 +55,13 @@ const BELOW: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that tests and tools are made of; nothing of the product may be built with them.
-const OUTSIDE: [&str; 3] = ["handfast-tests", "handfast-examples", "xtask"];
+const OUTSIDE: [&str; 5] = [
+    "handfast-checker",
+    "handfast-sim",
+    "handfast-tests",
+    "handfast-examples",
+    "xtask",
+];
 
 /// A foreign crate, the one crate that may be built with it, and the folder that may name it.
 const DOORS: [(&str, &str, &str); 2] = [
