@@ -119,6 +119,7 @@ impl Writer<'_> {
         let keyspace = &*self.keyspace;
         let plan = Plan::new(keyspace, keyspace.head(), request)?;
         plan.check(keyspace, self.lessor)?;
+        self.keyspace.done.txns += 1;
         let mut response = self.execute(&plan)?;
         response.header = Some(self.header());
         Ok(response)
@@ -175,6 +176,7 @@ impl Writer<'_> {
         let LeaseGrant { id, ttl_seconds } = *request;
         self.lessor.grant(id, ttl_seconds)?;
         self.lease_changes.insert(id, Some(ttl_seconds));
+        self.keyspace.done.leases_granted += 1;
         Ok(Outcome::LeaseGrant { id, ttl_seconds })
     }
 
@@ -195,6 +197,7 @@ impl Writer<'_> {
                 self.keyspace.commit();
             }
         }
+        self.keyspace.done.leases_expired += revoked as u64;
         Outcome::LeaseExpire { revoked }
     }
 
@@ -203,6 +206,7 @@ impl Writer<'_> {
             return false;
         };
         self.lease_changes.insert(id, None);
+        self.keyspace.done.leases_revoked += 1;
         for key in &keys {
             let attached = self
                 .keyspace

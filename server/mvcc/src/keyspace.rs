@@ -20,6 +20,24 @@ use crate::{
 /// Changed keys looked at for a count in one hold of the lock.
 const MAX_CHANGED_KEYS: usize = 2048;
 
+/// What a store did since it was opened or replaced by another member's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Keys put.
+    pub puts: u64,
+    /// Keys deleted.
+    pub deletes: u64,
+    /// Transactions run, but for those that only read.
+    pub txns: u64,
+    /// Leases granted.
+    pub leases_granted: u64,
+    /// Leases gone, by their end or by a client's request.
+    pub leases_revoked: u64,
+    /// Leases of these whose time ran out.
+    pub leases_expired: u64,
+}
+
 /// Everything a read needs, behind one lock.
 pub(crate) struct Keyspace {
     pub(crate) index: Index,
@@ -33,6 +51,8 @@ pub(crate) struct Keyspace {
     pub(crate) view: View,
     /// Why nothing may be read or written any more.
     pub(crate) halted: Option<String>,
+    /// What was done since the store was opened or replaced, for metrics.
+    pub(crate) done: Tally,
     recent: Arc<Recent>,
     /// Changes of revision `revision + 1`; the position is the sub-revision.
     events: Vec<Event>,
@@ -51,6 +71,7 @@ impl Keyspace {
             compacted: NEVER_COMPACTED,
             view,
             halted: None,
+            done: Tally::default(),
             recent,
             events: Vec::new(),
             batch: Vec::new(),
@@ -146,6 +167,7 @@ impl Keyspace {
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], lease: i64) -> Option<Meta> {
         let revision = self.next_revision();
         let (key, value) = copy_pair(key, value);
+        self.done.puts += 1;
         let slot = self.cache.insert(revision, &value, key.len() + value.len());
         let mut written = Meta {
             create_revision: revision.main,
@@ -178,6 +200,7 @@ impl Keyspace {
     pub(crate) fn delete(&mut self, key: &[u8]) -> Option<Meta> {
         let deleted = self.index.remove(key)?;
         let revision = self.next_revision();
+        self.done.deletes += 1;
         self.cache.remove(deleted.slot, deleted.revision);
         self.past.push(key, Mark::version(deleted.revision));
         self.past.push(key, Mark::tombstone(revision));

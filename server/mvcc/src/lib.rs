@@ -43,6 +43,7 @@ pub use error::Error;
 pub use hash::HashKv;
 pub use install::{Snapshot, SnapshotHeader};
 pub use key_range::KeyRange;
+pub use keyspace::Tally;
 pub use options::StoreOptions;
 pub use revision::Revision;
 pub use signal::FlushSignal;

@@ -8,12 +8,12 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use handfast_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use handfast_storage::{LogPosition, state::State};
+use handfast_storage::{LogPosition, state::State, wal::FsyncStats};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
     Error, FlushSignal, StoreOptions,
-    keyspace::Keyspace,
+    keyspace::{Keyspace, Tally},
     lease::Lessor,
     load,
     range::evaluate,
@@ -65,6 +65,10 @@ pub struct StoreStats {
     pub db_size: u64,
     /// Bytes of it that hold data.
     pub db_size_in_use: u64,
+    /// How long writes of the state file took.
+    pub commits: FsyncStats,
+    /// What was done so far.
+    pub done: Tally,
 }
 
 impl fmt::Debug for Store {
@@ -207,6 +211,8 @@ impl Store {
             cached_bytes: shared.keyspace.cache.bytes(),
             db_size: size.allocated,
             db_size_in_use: size.in_use,
+            commits: self.state.commit_stats(),
+            done: shared.keyspace.done,
         }
     }
 }

@@ -91,6 +91,8 @@ impl Lease {
 struct Leases {
     by_id: HashMap<i64, Lease>,
     leading: bool,
+    /// Renewals granted, for metrics.
+    renewed: u64,
     deadlines: Deadlines,
     waiting: HashMap<i64, Vec<Settled>>,
 }
@@ -271,9 +273,9 @@ impl Lessor {
             Some(lease) if lease.deadline <= now => Renewal::Expiring,
             Some(lease) => {
                 lease.deadline = lease.deadline.max(now + lease.ttl());
-                Renewal::Renewed {
-                    ttl_seconds: lease.ttl_seconds,
-                }
+                let ttl_seconds = lease.ttl_seconds;
+                leases.renewed += 1;
+                Renewal::Renewed { ttl_seconds }
             }
         }
     }
@@ -337,6 +339,11 @@ impl Lessor {
         };
         order.sort_unstable();
         order.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// How many renewals this member has granted.
+    pub fn renewed(&self) -> u64 {
+        self.leases.lock().renewed
     }
 
     /// How many leases there are.

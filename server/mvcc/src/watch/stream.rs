@@ -105,6 +105,11 @@ impl WatchStream {
         self.delivery.watchers.len()
     }
 
+    /// How many of them still read history.
+    pub fn catching_up(&self) -> usize {
+        self.delivery.catching_up.len()
+    }
+
     /// Appends what is ready to `responses`, up to about `budget_bytes`.
     ///
     /// At least one response is appended if there is one. True when there is more to do at once:

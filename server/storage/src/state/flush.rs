@@ -107,7 +107,9 @@ impl State {
     }
 
     fn finish(&self, txn: WriteTransaction) -> Failure {
+        let start = std::time::Instant::now();
         txn.commit().map_err(failed(&self.path))?;
+        self.commits.count(start.elapsed());
         let row_bytes = self.view()?.row_bytes()?;
         self.row_bytes.store(row_bytes, Ordering::Relaxed);
         Ok(())

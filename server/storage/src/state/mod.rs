@@ -20,6 +20,7 @@ use redb::Database;
 pub use self::flush::FlushBatch;
 pub use self::view::View;
 use crate::disk::{Disk, DiskFile};
+use crate::wal::{FsyncStats, SyncCounters};
 use crate::{Error, LogPosition};
 
 /// One stored event of one key.
@@ -85,6 +86,7 @@ pub struct State {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     row_bytes: AtomicU64,
+    commits: SyncCounters,
 }
 
 impl State {
@@ -99,6 +101,7 @@ impl State {
             file,
             path: path.to_owned(),
             row_bytes: AtomicU64::new(0),
+            commits: SyncCounters::default(),
         };
         let row_bytes = state.view()?.row_bytes()?;
         state.row_bytes.store(row_bytes, Ordering::Relaxed);
@@ -128,6 +131,11 @@ impl State {
     /// All granted leases, by id.
     pub fn leases(&self) -> Result<Vec<LeaseRow>, Error> {
         self.view()?.leases()
+    }
+
+    /// How long the writing transactions took to commit.
+    pub fn commit_stats(&self) -> FsyncStats {
+        self.commits.stats()
     }
 
     /// Space taken; cheap.

@@ -30,7 +30,8 @@ use self::segment::Segments;
 use self::shared::{Failure, Op, Shared};
 use self::thread::Writer;
 
-pub use self::syncs::FsyncStats;
+pub(crate) use self::syncs::SyncCounters;
+pub use self::syncs::{FSYNC_BUCKETS, FsyncStats};
 
 use crate::disk::Disk;
 use crate::{Error, LogPosition};
