@@ -5,6 +5,8 @@
 
 mod accepted;
 mod catalog;
+mod cluster;
+mod derive;
 mod layers;
 mod setting;
 mod table;
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use catalog::{setting, settings};
+pub use cluster::{Founder, InitialClusterState, Join, JoinToken, PeerListener};
 pub use layers::{Layers, Preset, Resolved};
 pub use setting::{Effect, Group, Kind, Setting};
 pub use url::{Scheme, Url};
@@ -38,7 +41,8 @@ const QUOTA_DEFAULT_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Member name; must have an entry in `initial_cluster`.
+    /// Member name; must have an entry in `initial_cluster`. A member that has got another name
+    /// before keeps that one when this is the default.
     pub name: String,
     /// Folder of everything the member keeps; created with mode 0700.
     pub data_dir: PathBuf,
@@ -50,12 +54,32 @@ pub struct Config {
     pub listen_client_urls: Vec<Url>,
     /// What clients are told to connect to (the member list shows it).
     pub advertise_client_urls: Vec<Url>,
+    /// Addresses for other members; hosts are IP addresses or `localhost`.
+    pub listen_peer_urls: Vec<Url>,
+    /// Whether `listen_peer_urls` was chosen; see [`Config::peer_listener`].
+    pub listen_peer_urls_explicit: bool,
     /// What other members are told to connect to.
     pub initial_advertise_peer_urls: Vec<Url>,
     /// Extra addresses that serve only metrics and health.
     pub listen_metrics_urls: Vec<Url>,
-    /// Members at first start, `(name, peer URL)`; empty means just this one.
+    /// Members at first start, `(name, peer URL)`; empty means just this one. A name may have
+    /// several URLs; [`Config::founders`] puts them together.
     pub initial_cluster: Vec<(String, Url)>,
+    /// Whether `initial_cluster` is founded now or exists.
+    pub initial_cluster_state: InitialClusterState,
+    /// Mixed into the cluster id, so that clusters with the same addresses differ.
+    pub initial_cluster_token: String,
+    /// Joins an existing cluster by itself at the first start.
+    pub join: Option<Join>,
+    /// Refuses membership changes that could cost the cluster its majority.
+    pub strict_reconfig_check: bool,
+    /// Most members at once that are not promoted yet.
+    pub max_learners: usize,
+    /// Lets the leader answer linearizable reads on its lease, without asking the others; then
+    /// they are as right as the members' clocks are even.
+    pub lease_read: bool,
+    /// How often the leader compares the members' data; zero is never.
+    pub corrupt_check_time: Duration,
     /// How often the leader reports to followers.
     pub heartbeat_interval: Duration,
     /// How long a follower waits for the leader before it stands for election.
@@ -196,9 +220,18 @@ impl Default for Config {
             ephemeral: false,
             listen_client_urls: vec![Url::tcp("127.0.0.1", 2379)],
             advertise_client_urls: vec![Url::tcp("127.0.0.1", 2379)],
+            listen_peer_urls: vec![Url::tcp("localhost", 2380)],
+            listen_peer_urls_explicit: false,
             initial_advertise_peer_urls: vec![Url::tcp("localhost", 2380)],
             listen_metrics_urls: Vec::new(),
             initial_cluster: Vec::new(),
+            initial_cluster_state: InitialClusterState::New,
+            initial_cluster_token: "etcd-cluster".to_owned(),
+            join: None,
+            strict_reconfig_check: true,
+            max_learners: 1,
+            lease_read: false,
+            corrupt_check_time: Duration::from_secs(600),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             snapshot_catchup_entries: 5_000,
@@ -257,6 +290,21 @@ impl Config {
                 "everyone who can reach {url} can read and change everything: there are no \
                  passwords and no TLS yet, so keep it behind a firewall"
             ));
+        }
+        if self.peer_listener() != PeerListener::Off {
+            for url in self.listen_peer_urls.iter().filter(|url| !url.is_local()) {
+                warnings.push(format!(
+                    "everyone who can reach {url} can speak as a member: there is no TLS between \
+                     members yet, so keep it on a private network"
+                ));
+            }
+        }
+        if self.ephemeral && self.has_others() {
+            warnings.push(
+                "--ephemeral: when this member stops it cannot come back; then remove it with \
+                 `handfast member remove`"
+                    .to_owned(),
+            );
         }
         warnings
     }
@@ -324,6 +372,7 @@ impl Config {
         let positive = [
             ("--max-request-bytes", self.max_request_bytes),
             ("--max-txn-ops", self.max_txn_ops as u64),
+            ("--max-learners", self.max_learners as u64),
             (
                 "--max-concurrent-streams",
                 u64::from(self.max_concurrent_streams),
@@ -350,33 +399,7 @@ impl Config {
                 "must be another folder than --data-dir",
             ));
         }
-        if self.initial_cluster.is_empty() {
-            return Ok(());
-        }
-        if !self
-            .initial_cluster
-            .iter()
-            .any(|(name, _)| *name == self.name)
-        {
-            return Err(ConfigError::Inconsistent(format!(
-                "--initial-cluster has no entry for this member, `{}` (--name)",
-                self.name
-            )));
-        }
-        if let Some((other, _)) = self
-            .initial_cluster
-            .iter()
-            .find(|(name, _)| *name != self.name)
-        {
-            return Err(ConfigError::Unsupported {
-                origin: "--initial-cluster".to_owned(),
-                reason: format!(
-                    "names a second member, `{other}`, but this version runs one member only; \
-                     leave the flag out"
-                ),
-            });
-        }
-        Ok(())
+        self.validate_peers()
     }
 }
 

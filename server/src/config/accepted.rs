@@ -6,13 +6,13 @@
 use super::setting::{Effect, Group, Kind, Setting};
 
 const NO_TLS: &str = "TLS is not offered yet; put a TLS proxy or a private network in front";
-const NO_DISCOVERY: &str = "discovery is not offered yet; name the members with --initial-cluster";
-const ONE_MEMBER: &str = "this version runs one member only";
+const NO_DISCOVERY: &str = "discovery is not offered yet; use --join, or --initial-cluster";
 const NO_AUTO_COMPACTION: &str =
     "history is not discarded by itself yet; run `handfast compact REVISION` now and then";
 const NOT_LOGGED: &str = "slow requests are not logged yet";
 const NO_LOGIN: &str = "logins are not offered yet; limit who can reach the port instead";
 const OWN_STORAGE: &str = "the storage engine is another one and tunes itself";
+const ALWAYS_COMPARED: &str = "members are compared as --corrupt-check-time says";
 const NOT_MEASURED: &str = "nothing here needs it";
 
 const fn ignored(name: &'static str, kind: Kind, why: &'static str) -> Setting {
@@ -76,17 +76,14 @@ pub(super) const ACCEPTED: &[Setting] = &[
         "force-new-cluster",
         Kind::Switch,
         "false",
-        "there is no member to cut off: this version runs one member only",
+        "use `handfast cluster recover --data-dir DIR --i-accept-data-loss` instead",
     ),
-    refused("initial-cluster-state", Kind::Text, "new", ONE_MEMBER),
-    ignored(
-        "initial-cluster-token",
-        Kind::Text,
-        "cluster ids are random",
-    ),
-    ignored("listen-peer-urls", Kind::Urls, ONE_MEMBER),
     ignored("pre-vote", Kind::Switch, "it is always on"),
-    ignored("snapshot-count", Kind::Number, OWN_STORAGE),
+    ignored(
+        "snapshot-count",
+        Kind::Number,
+        "the log is cut at each flush; --snapshot-catchup-entries says how much stays",
+    ),
     ignored("compaction-batch-limit", Kind::Number, OWN_STORAGE),
     ignored("auto-compaction-mode", Kind::Text, NO_AUTO_COMPACTION),
     ignored("auto-compaction-retention", Kind::Text, NO_AUTO_COMPACTION),
@@ -104,14 +101,9 @@ pub(super) const ACCEPTED: &[Setting] = &[
         "the JSON gateway is not offered yet",
     ),
     ignored(
-        "strict-reconfig-check",
-        Kind::Switch,
-        "membership changes are always checked",
-    ),
-    ignored(
         "initial-election-tick-advance",
         Kind::Switch,
-        "a single member elects itself at once",
+        "the first election is not delayed",
     ),
     ignored("max-snapshots", Kind::Number, OWN_STORAGE),
     ignored("max-wals", Kind::Number, OWN_STORAGE),
@@ -124,28 +116,10 @@ pub(super) const ACCEPTED: &[Setting] = &[
         OWN_STORAGE,
     ),
     ignored("memory-mlock", Kind::Switch, OWN_STORAGE),
-    ignored("max-learners", Kind::Number, ONE_MEMBER),
     ignored("feature-gates", Kind::Text, "there are no feature gates"),
-    ignored(
-        "corrupt-check-time",
-        Kind::Duration,
-        "every record carries a checksum",
-    ),
-    ignored(
-        "initial-corrupt-check",
-        Kind::Switch,
-        "every record carries a checksum",
-    ),
-    ignored(
-        "compact-hash-check-enabled",
-        Kind::Switch,
-        "every record carries a checksum",
-    ),
-    ignored(
-        "compact-hash-check-time",
-        Kind::Duration,
-        "every record carries a checksum",
-    ),
+    ignored("initial-corrupt-check", Kind::Switch, ALWAYS_COMPARED),
+    ignored("compact-hash-check-enabled", Kind::Switch, ALWAYS_COMPARED),
+    ignored("compact-hash-check-time", Kind::Duration, ALWAYS_COMPARED),
     ignored(
         "peer-skip-client-san-verification",
         Kind::Switch,

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{require, setting};
-use super::{Config, ConfigError, Url};
+use super::derive::derive;
+use super::{Config, ConfigError};
 
 const PREFIXES: [&str; 2] = ["HANDFAST_", "ETCD_"];
 
@@ -68,9 +68,9 @@ pub struct Layers {
 }
 
 /// Where a value came from, and the value.
-struct Given {
-    origin: String,
-    value: String,
+pub(super) struct Given {
+    pub(super) origin: String,
+    pub(super) value: String,
 }
 
 impl Layers {
@@ -106,7 +106,7 @@ impl Layers {
 
     pub(super) fn resolve_with(
         self,
-        read: impl FnOnce(&Path) -> io::Result<String>,
+        read: impl Fn(&Path) -> io::Result<String>,
     ) -> Result<Resolved, ConfigError> {
         let mut notes = Vec::new();
         let (mut given, file) = self.merge(&mut notes)?;
@@ -127,7 +127,7 @@ impl Layers {
         for (name, Given { origin, value }) in &given {
             notes.extend(require(origin, name)?.apply(&mut config, origin, value)?);
         }
-        derive(&mut config, &given, self.preset)?;
+        notes.extend(derive(&mut config, &given, self.preset, &read)?);
         config.validate()?;
         Ok(Resolved { config, notes })
     }
@@ -277,56 +277,4 @@ fn scalar(value: &toml::Value) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Fills in what depends on other settings.
-fn derive(
-    config: &mut Config,
-    given: &BTreeMap<String, Given>,
-    preset: Preset,
-) -> Result<(), ConfigError> {
-    if let (Some(short), Some(long)) = (given.get("listen"), given.get("listen-client-urls")) {
-        return Err(ConfigError::Conflict {
-            name: "listen-client-urls".to_owned(),
-            first: short.origin.clone(),
-            second: long.origin.clone(),
-        });
-    }
-    if !given.contains_key("advertise-client-urls") {
-        if given.contains_key("listen-client-urls") {
-            return Err(ConfigError::Inconsistent(
-                "--advertise-client-urls is required when --listen-client-urls is set explicitly"
-                    .to_owned(),
-            ));
-        }
-        config.advertise_client_urls = config.listen_client_urls.iter().map(reachable).collect();
-    }
-    if preset == Preset::Etcd && !given.contains_key("data-dir") {
-        config.data_dir = PathBuf::from(format!("{}.etcd", config.name));
-    }
-    if config.ephemeral
-        && let Some(data_dir) = given.get("data-dir")
-    {
-        return Err(ConfigError::Inconsistent(format!(
-            "--ephemeral keeps the data in a temporary folder, so it does not go with {}",
-            data_dir.origin
-        )));
-    }
-    Ok(())
-}
-
-/// What to tell clients about a listening address: `0.0.0.0` cannot be connected to from afar.
-fn reachable(url: &Url) -> Url {
-    if !url.is_unspecified() {
-        return url.clone();
-    }
-    // Connecting a UDP socket sends nothing; it only asks for the route's own address.
-    let own = UdpSocket::bind(("0.0.0.0", 0))
-        .and_then(|socket| {
-            socket
-                .connect(("192.0.2.1", 9))
-                .and_then(|()| socket.local_addr())
-        })
-        .map(|address| address.ip().to_string());
-    Url::tcp(&own.unwrap_or_else(|_| "127.0.0.1".to_owned()), url.port())
 }

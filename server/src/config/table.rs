@@ -6,8 +6,12 @@
 use std::path::PathBuf;
 
 use super::setting::{Effect, Group, Kind, Setting};
-use super::values::{Problem, boolean, choice, duration, members, milliseconds, number, urls};
-use super::{Config, LogFormat, LogLevel, LogOutput, QUOTA_DEFAULT_BYTES, Url};
+use super::values::{
+    Problem, boolean, choice, duration, join_addresses, list, members, milliseconds, number, urls,
+};
+use super::{
+    Config, InitialClusterState, LogFormat, LogLevel, LogOutput, QUOTA_DEFAULT_BYTES, Url,
+};
 
 type Set = fn(&mut Config, &str) -> Result<(), Problem>;
 
@@ -65,6 +69,24 @@ pub(super) const ACTIVE: &[Setting] = &[
         set!(ephemeral, boolean),
     ),
     active(
+        Group::Basics,
+        "join",
+        Kind::Text,
+        "",
+        "Join a cluster through the peer address of any member: HOST:PORT[,HOST:PORT]",
+        // Only checked here: it is put together with the token when all settings are read.
+        |_, text| join_addresses(text).map(drop),
+    ),
+    active(
+        Group::Basics,
+        "join-token",
+        Kind::Text,
+        "",
+        "What `handfast cluster token` prints, or @FILE; others can read flags, so better \
+         HANDFAST_JOIN_TOKEN",
+        |_, _| Ok(()),
+    ),
+    active(
         Group::Member,
         "name",
         Kind::Text,
@@ -90,9 +112,17 @@ pub(super) const ACTIVE: &[Setting] = &[
     ),
     active(
         Group::Member,
-        "initial-advertise-peer-urls",
+        "listen-peer-urls",
         Kind::Urls,
         "http://localhost:2380",
+        "Addresses for other members: URLs, PORT, :PORT or HOST:PORT",
+        set!(listen_peer_urls, listeners),
+    ),
+    active(
+        Group::Member,
+        "initial-advertise-peer-urls",
+        Kind::Urls,
+        "as in --initial-cluster, or as listened on",
         "Addresses that other members are told",
         set!(initial_advertise_peer_urls, urls),
     ),
@@ -103,6 +133,46 @@ pub(super) const ACTIVE: &[Setting] = &[
         "this member",
         "Members at the first start: n1=URL,n2=URL",
         set!(initial_cluster, members),
+    ),
+    active(
+        Group::Member,
+        "initial-cluster-state",
+        Kind::Text,
+        "new",
+        "new, or existing when the others run already",
+        set!(initial_cluster_state, cluster_state),
+    ),
+    active(
+        Group::Member,
+        "initial-cluster-token",
+        Kind::Text,
+        "etcd-cluster",
+        "Tells clusters with the same addresses apart",
+        set!(initial_cluster_token, text),
+    ),
+    active(
+        Group::Member,
+        "strict-reconfig-check",
+        Kind::Switch,
+        "true",
+        "Refuse membership changes that could cost the majority",
+        set!(strict_reconfig_check, boolean),
+    ),
+    active(
+        Group::Member,
+        "max-learners",
+        Kind::Number,
+        "1",
+        "Most members at once that do not vote yet",
+        set!(max_learners, number),
+    ),
+    active(
+        Group::Member,
+        "read-from-leader-lease",
+        Kind::Switch,
+        "false",
+        "Answer reads on the leader's lease; needs even clocks",
+        set!(lease_read, boolean),
     ),
     active(
         Group::Timing,
@@ -194,6 +264,14 @@ pub(super) const ACTIVE: &[Setting] = &[
     ),
     active(
         Group::History,
+        "corrupt-check-time",
+        Kind::Duration,
+        "10m",
+        "How often the members' data are compared; 0s is never (etcd's default)",
+        set!(corrupt_check_time, duration),
+    ),
+    active(
+        Group::History,
         "wal-dir",
         Kind::Path,
         "in the data folder",
@@ -256,6 +334,19 @@ fn optional_path(text: &str) -> Result<Option<PathBuf>, Problem> {
 
 fn one_listener(text: &str) -> Result<Vec<Url>, Problem> {
     Ok(vec![Url::parse_listen(text)?])
+}
+
+/// URLs as etcd writes them, or the short forms.
+fn listeners(text: &str) -> Result<Vec<Url>, Problem> {
+    list(text).map(Url::parse_listen).collect()
+}
+
+fn cluster_state(text: &str) -> Result<InitialClusterState, Problem> {
+    let states = [
+        ("new", InitialClusterState::New),
+        ("existing", InitialClusterState::Existing),
+    ];
+    choice(text, &states)
 }
 
 fn negated(text: &str) -> Result<bool, Problem> {

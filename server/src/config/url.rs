@@ -103,6 +103,16 @@ impl Url {
         self.ip().is_some_and(|ip| ip.is_unspecified())
     }
 
+    /// Whether both lead to one place; `localhost` is IPv4 loopback.
+    pub fn reaches_the_same(&self, other: &Url) -> bool {
+        self == other || self.ip().is_some() && self.socket_addr() == other.socket_addr()
+    }
+
+    /// Whether it names an IP address (or `localhost`), so that one can listen on it.
+    pub(super) fn is_numeric(&self) -> bool {
+        self.ip().is_some()
+    }
+
     pub(super) fn check_listenable(&self) -> Result<(), String> {
         if self.scheme.is_encrypted() {
             return Err(format!(

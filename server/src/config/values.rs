@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::Url;
+use super::{Scheme, Url};
 
 /// What is wrong with a value, as a phrase that can follow the name of the setting.
 pub(super) type Problem = String;
@@ -87,7 +87,27 @@ pub(super) fn members(text: &str) -> Result<Vec<(String, Url)>, Problem> {
         .collect()
 }
 
-fn list(text: &str) -> impl Iterator<Item = &str> {
+/// `10.0.0.1:2380,10.0.0.2:2380`, where members can be asked to be let in.
+pub(super) fn join_addresses(text: &str) -> Result<Vec<Url>, Problem> {
+    let addresses: Vec<Url> = list(text)
+        .map(|part| match part.contains("://") {
+            true => part.parse(),
+            false => format!("http://{part}").parse(),
+        })
+        .collect::<Result<_, Problem>>()
+        .map_err(|problem| format!("{problem} (HOST:PORT of a member's peer address)"))?;
+    if addresses.is_empty() {
+        return Err("name the peer address of a member: HOST:PORT".to_owned());
+    }
+    match addresses.iter().find(|url| url.scheme() != Scheme::Http) {
+        None => Ok(addresses),
+        Some(url) => Err(format!(
+            "{url} cannot be asked: members talk over TCP without TLS, so write HOST:PORT"
+        )),
+    }
+}
+
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
