@@ -168,7 +168,8 @@ impl Config {
     }
 
     pub(super) fn validate_peers(&self) -> Result<(), ConfigError> {
-        // First, because its own entries may be what the other two settings follow from.
+        // First, because the other two settings may follow from them.
+        self.validate_join()?;
         self.validate_initial_cluster()?;
         let flag = "--listen-peer-urls";
         for url in &self.listen_peer_urls {
@@ -198,7 +199,7 @@ impl Config {
                 ));
             }
         }
-        self.validate_join()
+        Ok(())
     }
 
     fn validate_join(&self) -> Result<(), ConfigError> {
