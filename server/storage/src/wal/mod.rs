@@ -1,6 +1,7 @@
 //! The raft log: segmented files behind one thread that turns all queued appends into one write
 //! and one sync. Must not know what payloads mean.
 
+mod driver;
 mod index;
 mod log;
 mod prepare;
@@ -8,6 +9,7 @@ mod read;
 mod reader;
 mod record;
 mod recover;
+mod restart;
 mod segment;
 mod shared;
 mod syncs;
@@ -23,13 +25,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use handfast_fault::{Fault, active};
 
 use self::prepare::Preparer;
 use self::record::{HEADER_BYTES, MAX_BODY_BYTES};
 use self::segment::Segments;
-use self::shared::{Failure, Op, Shared};
+use self::shared::{Failure, Notify, Op, Shared};
 use self::thread::Writer;
 
+pub use self::driver::WalDriver;
+pub use self::restart::restart;
 pub(crate) use self::syncs::SyncCounters;
 pub use self::syncs::{FSYNC_BUCKETS, FsyncStats};
 
@@ -126,36 +131,41 @@ impl Wal {
         identity: Identity,
         options: WalOptions,
     ) -> Result<Self, Error> {
-        let mut segments = Segments::new(disk, dir, identity, options.segment_bytes, options.sync);
-        let found = recover::recover(&mut segments)?;
-        let log = found.log.clone();
-        let shared = Shared::new(
-            found.log,
-            found.index,
-            found.segments,
-            options.tail_cache_bytes,
-        );
-        let shared = Arc::new(shared);
-        let ahead = options.prepare_ahead;
-        let preparer = Preparer::start(segments, found.prepared, &found.active, ahead)
-            .map_err(Error::io("start a thread for", dir))?;
-        let place = (found.offset, found.previous);
-        let writer = Writer::new(
-            Arc::clone(&shared),
-            preparer,
-            found.active,
-            place,
-            log,
-            options.sync,
-        );
+        let (shared, writer) = assemble(disk, dir, identity, &options, None)?;
         let thread = std::thread::Builder::new()
             .name("wal".to_owned())
             .spawn(move || writer.run())
             .map_err(Error::io("start a thread for", dir))?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self::new(shared, Some(thread)))
+    }
+
+    /// Opens the log like [`Wal::open`], but without any thread: nothing is written except in
+    /// [`WalDriver::step`]. `wake` is called when a step has something to do; it must not call
+    /// back into the log. Segments are made within the step that needs one.
+    ///
+    /// # Errors
+    /// Those of [`Wal::open`].
+    pub fn open_driven(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        options: WalOptions,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<(Self, WalDriver), Error> {
+        let options = WalOptions {
+            prepare_ahead: false,
+            ..options
+        };
+        let (shared, writer) = assemble(disk, dir, identity, &options, Some(wake))?;
+        Ok((Self::new(shared, None), WalDriver::new(writer)))
+    }
+
+    fn new(shared: Arc<Shared>, thread: Option<JoinHandle<()>>) -> Self {
+        let wal = Self { shared, thread };
+        if active(Fault::ReplayForgotten) {
+            wal.truncate_after(None, Box::new(|_| {}));
+        }
+        wal
     }
 
     /// What the log contains, operations still in the queue included.
@@ -200,11 +210,20 @@ impl Wal {
         let mut done = Some(done);
         let refused = self.shared.submit(|inner| {
             inner.log.set_vote(vote);
+            if active(Fault::VoteNotSaved) {
+                return None;
+            }
             Some(Op::Vote {
                 vote,
                 done: done.take(),
             })
         });
+        if active(Fault::VoteNotSaved)
+            && refused.is_none()
+            && let Some(done) = done.take()
+        {
+            done(Ok(()));
+        }
         refuse(refused, done);
     }
 
@@ -263,12 +282,19 @@ impl Wal {
         read::read(&self.shared, range, max_bytes)
     }
 
+    /// Serial of the oldest operation that is not durable yet, queued or in the disk's hands;
+    /// `None` when everything is. One that stays the same tells of a disk that hangs.
+    pub fn unsynced_batch(&self) -> Option<u64> {
+        self.shared.inner.lock().oldest_unsynced()
+    }
+
     /// How long syncs took.
     pub fn fsync_stats(&self) -> FsyncStats {
         self.shared.syncs.stats()
     }
 
-    /// Writes what is queued, calls everybody back and stops the thread; so does dropping.
+    /// Writes what is queued, calls everybody back and stops the thread; so does dropping. A
+    /// driven log leaves that to the driver's next step.
     pub fn close(self) {}
 }
 
@@ -283,6 +309,39 @@ impl Drop for Wal {
             tracing::error!("the log's thread panicked");
         }
     }
+}
+
+/// Finds out what is on the disk and makes everything the log consists of except who runs it.
+fn assemble(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    identity: Identity,
+    options: &WalOptions,
+    notify: Option<Notify>,
+) -> Result<(Arc<Shared>, Writer), Error> {
+    let mut segments = Segments::new(disk, dir, identity, options.segment_bytes, options.sync);
+    let found = recover::recover(&mut segments)?;
+    let log = found.log.clone();
+    let shared = Arc::new(Shared::new(
+        found.log,
+        found.index,
+        found.segments,
+        options.tail_cache_bytes,
+        notify,
+    ));
+    let ahead = options.prepare_ahead;
+    let preparer = Preparer::start(segments, found.prepared, &found.active, ahead)
+        .map_err(Error::io("start a thread for", dir))?;
+    let place = (found.offset, found.previous);
+    let writer = Writer::new(
+        Arc::clone(&shared),
+        preparer,
+        found.active,
+        place,
+        log,
+        options.sync,
+    );
+    Ok((shared, writer))
 }
 
 fn check(entries: &[Entry], next: Option<u64>) -> io::Result<()> {

@@ -61,9 +61,15 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(error: &io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::StorageFull => "free space on its disk",
+            _ => "look after its disk",
+        };
         Self {
             kind: error.kind(),
-            message: format!("the log cannot be written: {error}"),
+            message: format!(
+                "the log cannot be written: {error}; {remedy} and start this member again"
+            ),
         }
     }
 
@@ -87,6 +93,10 @@ pub(super) struct Inner {
     closing: bool,
     /// Serial of the last append.
     pub(super) serial: u64,
+    /// How many operations somebody waits for were queued, taken by the writer, and made durable.
+    submitted: u64,
+    pub(super) taken: u64,
+    pub(super) durable: u64,
     /// Number of truncations so far, for reads that must not straddle one.
     pub(super) truncations: u64,
     /// The log with everything in the queue.
@@ -97,6 +107,17 @@ pub(super) struct Inner {
 }
 
 impl Inner {
+    fn take(&mut self, ops: &mut Vec<Op>) {
+        self.urgent = false;
+        self.taken = self.submitted;
+        std::mem::swap(&mut self.queue, ops);
+    }
+
+    /// Serial of the oldest operation that is not durable.
+    pub(super) fn oldest_unsynced(&self) -> Option<u64> {
+        (self.durable < self.submitted).then_some(self.durable + 1)
+    }
+
     /// Index of the first entry the tail holds; entries before it have a place on disk.
     pub(super) fn tail_start(&self) -> u64 {
         self.tail.start(self.log.next().unwrap_or(0))
@@ -109,10 +130,15 @@ impl Inner {
     }
 }
 
+/// Tells a driver that there is something to write.
+pub(super) type Notify = Arc<dyn Fn() + Send + Sync>;
+
 /// State under one lock, held briefly by everybody.
 pub(super) struct Shared {
     pub(super) inner: Mutex<Inner>,
     wake: Condvar,
+    /// Called where there is no thread to be woken.
+    notify: Option<Notify>,
     pub(super) syncs: SyncCounters,
 }
 
@@ -122,6 +148,7 @@ impl Shared {
         index: SparseIndex,
         segments: VecDeque<Arc<Segment>>,
         tail_cache_bytes: usize,
+        notify: Option<Notify>,
     ) -> Self {
         let inner = Inner {
             queue: Vec::new(),
@@ -129,6 +156,9 @@ impl Shared {
             refusing: None,
             closing: false,
             serial: 0,
+            submitted: 0,
+            taken: 0,
+            durable: 0,
             truncations: 0,
             log,
             tail: Tail::new(tail_cache_bytes),
@@ -138,6 +168,7 @@ impl Shared {
         Self {
             inner: Mutex::new(inner),
             wake: Condvar::new(),
+            notify,
             syncs: SyncCounters::default(),
         }
     }
@@ -150,11 +181,15 @@ impl Shared {
             return Some(failure.clone());
         }
         let op = make(&mut inner)?;
-        let wake = !op.is_lazy() && !std::mem::replace(&mut inner.urgent, true);
+        let mut wake = false;
+        if !op.is_lazy() {
+            inner.submitted += 1;
+            wake = !std::mem::replace(&mut inner.urgent, true);
+        }
         inner.queue.push(op);
         drop(inner);
         if wake {
-            self.wake.notify_one();
+            self.wake();
         }
         None
     }
@@ -166,9 +201,18 @@ impl Shared {
         while !inner.urgent && !inner.closing {
             self.wake.wait(&mut inner);
         }
-        inner.urgent = false;
-        std::mem::swap(&mut inner.queue, ops);
+        inner.take(ops);
         !(ops.is_empty() && inner.closing)
+    }
+
+    /// Moves the whole queue into `ops` if [`Shared::take`] would not have to wait; false when
+    /// nothing will follow, because the log is closed.
+    pub(super) fn take_now(&self, ops: &mut Vec<Op>) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.urgent || inner.closing {
+            inner.take(ops);
+        }
+        !inner.closing
     }
 
     /// Refuses everything from now on; returns the callbacks of what was still queued.
@@ -186,7 +230,16 @@ impl Shared {
         inner.closing = true;
         inner.refusing.get_or_insert_with(Failure::closed);
         drop(inner);
-        self.wake.notify_one();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        match &self.notify {
+            Some(notify) => notify(),
+            None => {
+                self.wake.notify_one();
+            }
+        }
     }
 }
 

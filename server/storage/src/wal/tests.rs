@@ -1,6 +1,7 @@
 //! Tests of the log against a vector, and of what it refuses.
 
 mod damage;
+mod driven;
 mod model;
 
 use std::io;

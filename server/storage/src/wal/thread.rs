@@ -1,10 +1,12 @@
-//! The log's thread: takes everything queued, writes it with one write and one sync, then calls
-//! everybody back. Batches arise from waiting for the disk; there is no timer. Must not answer
-//! reads.
+//! The log's writer: takes everything queued, writes it with one write and one sync, then calls
+//! everybody back. A thread runs it, or a [`WalDriver`](super::WalDriver). Batches arise from
+//! waiting for the disk; there is no timer. Must not answer reads.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
+
+use handfast_fault::{Fault, active};
 
 use super::Done;
 use super::log::Log;
@@ -80,26 +82,31 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut ops = Vec::new();
         while self.shared.take(&mut ops) {
-            let mut calls = Vec::new();
-            let mut written = 0;
-            let result = self.write(&mut ops, &mut calls, &mut written);
-            ops.clear();
-            match result {
-                Ok(()) => {
-                    self.publish(written);
-                    for done in calls {
-                        done(Ok(()));
-                    }
+            self.serve(&mut ops);
+        }
+    }
+
+    /// Carries out one drain of the queue: one write, one sync, then the callbacks.
+    pub(super) fn serve(&mut self, ops: &mut Vec<Op>) {
+        let mut calls = Vec::new();
+        let mut written = 0;
+        let result = self.write(ops, &mut calls, &mut written);
+        ops.clear();
+        match result {
+            Ok(()) => {
+                self.publish(written);
+                for done in calls {
+                    done(Ok(()));
                 }
-                Err(error) => {
-                    tracing::error!(%error, "the log cannot be written; it refuses everything now");
-                    let failure = Failure::new(&error);
-                    // The refused state comes first: a caller must not see its call fail and
-                    // then have another one accepted.
-                    calls.extend(self.shared.fail(failure.clone()));
-                    for done in calls {
-                        done(Err(failure.error()));
-                    }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the log cannot be written; it refuses everything now");
+                let failure = Failure::new(&error);
+                // The refused state comes first: a caller must not see its call fail and
+                // then have another one accepted.
+                calls.extend(self.shared.fail(failure.clone()));
+                for done in calls {
+                    done(Err(failure.error()));
                 }
             }
         }
@@ -112,6 +119,9 @@ impl Writer {
         written: &mut u64,
     ) -> io::Result<()> {
         let mut failed = Ok(());
+        if active(Fault::AckBeforeSync) {
+            failed = self.active.file.sync_data();
+        }
         for op in ops.drain(..) {
             let (op, done) = op.split();
             calls.extend(done);
@@ -120,7 +130,7 @@ impl Writer {
             }
         }
         failed?;
-        self.commit()
+        self.commit(self.sync && !active(Fault::AckBeforeSync))
     }
 
     fn encode(&mut self, op: &Op, written: &mut u64) -> io::Result<()> {
@@ -182,7 +192,7 @@ impl Writer {
         let only_begun = self.encoder.end() <= PAGE_BYTES + SMALL_RECORD_BYTES;
         if full && !fresh && !only_begun {
             // Durable before the next segment has a record: a torn end is always in the last.
-            self.commit()?;
+            self.commit(self.sync)?;
             let next = Arc::new(self.preparer.next(&self.active)?);
             self.moved.push(Moved::Segment(Arc::clone(&next)));
             self.active = next;
@@ -202,8 +212,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes and syncs what is encoded.
-    fn commit(&mut self) -> io::Result<()> {
+    /// Writes what is encoded, and syncs it.
+    fn commit(&mut self, sync: bool) -> io::Result<()> {
         if self.encoder.is_empty() {
             return Ok(());
         }
@@ -211,7 +221,7 @@ impl Writer {
         let crc = self.encoder.last_crc();
         let bytes = self.encoder.finish(PAGE_BYTES, self.active.bytes);
         self.active.file.write_at(bytes, self.offset)?;
-        if self.sync {
+        if sync {
             let start = Instant::now();
             self.active.file.sync_data()?;
             self.shared.syncs.add(start.elapsed());
@@ -227,6 +237,7 @@ impl Writer {
         let mut retired = Vec::new();
         {
             let mut inner = self.shared.inner.lock();
+            inner.durable = inner.taken;
             let mut purged = false;
             for moved in self.moved.drain(..) {
                 match moved {
