@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::chance::Chance;
+
 /// Waits that double from `first` to `limit`, each drawn from the upper half of its span.
 ///
 /// The jitter keeps clients that lost the same server from returning in step.
@@ -12,6 +14,7 @@ pub struct Backoff {
     first: Duration,
     limit: Duration,
     tries: u32,
+    chance: Chance,
 }
 
 impl Backoff {
@@ -22,7 +25,16 @@ impl Backoff {
             first,
             limit,
             tries: 0,
+            chance: Chance::default(),
         }
+    }
+
+    /// The same waits with the jitter drawn from `chance`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn drawn_by(mut self, chance: &Chance) -> Self {
+        self.chance = chance.clone();
+        self
     }
 
     /// Starts over with the first wait.
@@ -36,7 +48,7 @@ impl Backoff {
         let factor = 1u32 << self.tries.min(16);
         self.tries = self.tries.saturating_add(1);
         let span = self.first.saturating_mul(factor).min(self.limit);
-        span.mul_f64(rand::random_range(0.5..=1.0))
+        span.mul_f64(self.chance.factor(0.5, 1.0))
     }
 }
 

@@ -72,7 +72,7 @@ where
 {
     let started = Instant::now();
     let deadline = started + call.timeout;
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(pool.chance());
     let mut doubt = false;
     let mut avoid = None;
     let mut attempts = 0u32;

@@ -3,15 +3,20 @@
 //! Owns what all calls and watches of a client share. The calls themselves are in the modules
 //! named after what they concern.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tonic::transport::Channel;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::transport::{Channel, Uri};
 
 use crate::{
     Error, IntoEndpoints,
     call::{Call, Safety},
+    chance::Chance,
+    clock::Clock,
+    dial::Dial,
     endpoint,
+    environment::Environment,
     pool::{Pool, TransportOptions},
     span,
     watch::{WatchOptions, WatchStream, Watches},
@@ -35,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) require_leader: bool,
     pub(crate) max_txn_ops: usize,
+    pub(crate) environment: Environment,
     watches: Watches,
 }
 
@@ -48,6 +54,7 @@ pub struct ClientBuilder {
     require_leader: bool,
     max_txn_ops: usize,
     transport: TransportOptions,
+    environment: Environment,
 }
 
 impl Default for ClientBuilder {
@@ -63,6 +70,7 @@ impl Default for ClientBuilder {
                 keep_alive_interval: Duration::from_secs(10),
                 keep_alive_timeout: Duration::from_secs(5),
             },
+            environment: Environment::default(),
         }
     }
 }
@@ -114,6 +122,36 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects with `connect`, which is given the endpoint's address, instead of the network.
+    ///
+    /// With [`clock`](Self::clock) and [`seed`](Self::seed) a seam for simulations: all other
+    /// time is the runtime's.
+    #[doc(hidden)]
+    pub fn connector<F, Fut, Io>(mut self, connect: F) -> Self
+    where
+        F: Fn(Uri) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<Io>> + Send + 'static,
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.environment.dial = Dial::custom(connect);
+        self
+    }
+
+    /// The clock sessions measure their deadlines with, unless their options name another.
+    #[doc(hidden)]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.environment.clock = clock;
+        self
+    }
+
+    /// Draws jitter, lease ids and the first endpoint from `seed`; host and process id in records
+    /// are then made up, so that a run repeats to the byte.
+    #[doc(hidden)]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.environment.chance = Chance::seeded(seed);
+        self
+    }
+
     /// The client. Does no input or output.
     ///
     /// # Errors
@@ -121,13 +159,15 @@ impl ClientBuilder {
     /// cannot be understood.
     pub fn build(self) -> Result<Client, Error> {
         let urls = endpoint::parse(&self.endpoints)?;
-        let pool = Arc::new(Pool::new(urls, self.transport)?);
+        let environment = self.environment;
+        let pool = Arc::new(Pool::new(urls, self.transport, environment.clone())?);
         Ok(Client {
             shared: Arc::new(Shared {
                 watches: Watches::new(Arc::clone(&pool), self.require_leader),
                 pool,
                 require_leader: self.require_leader,
                 max_txn_ops: self.max_txn_ops,
+                environment,
             }),
             namespace: self.namespace,
             timeout: self.timeout,
@@ -225,6 +265,20 @@ impl Client {
             Ok(link) => Ok(link.channel),
             Err(failure) => Err(failure.into_error("connect", pool.url(index), false)),
         }
+    }
+
+    /// Where recipes draw their jitter from.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn chance(&self) -> &Chance {
+        &self.shared.environment.chance
+    }
+
+    /// The clock sessions measure their deadlines with.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.environment.clock
     }
 
     pub(crate) fn call(&self, operation: &'static str, safety: Safety) -> Call {

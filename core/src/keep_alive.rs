@@ -4,7 +4,7 @@
 //! or falls silent. Knows nothing of what a lost lease means.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Client, Error, ErrorKind, KeepAlive,
     backoff::Backoff,
+    chance::Chance,
     duplex::{self, Duplex},
     error::classify::Failure,
     lease,
@@ -30,6 +31,8 @@ use crate::{
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often overdue renewals are looked for.
 const TICK: Duration = Duration::from_millis(100);
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Renews leases over one stream shared by all of them. Cheap to clone; the stream ends with the
 /// last clone. It is opened at the first renewal.
@@ -37,6 +40,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct KeepAliver {
     renewals: mpsc::UnboundedSender<Renewal>,
     timeout: Duration,
+    chance: Chance,
 }
 
 #[derive(Debug)]
@@ -58,9 +62,9 @@ impl Client {
         let driver = Driver {
             pool: Arc::clone(&self.shared.pool),
             require_leader: self.shared.require_leader,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             connection: Connection::Closed,
-            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
+            backoff: Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(self.chance()),
             silences: 0,
             last_failure: None,
             next_tick: Instant::now() + TICK,
@@ -69,6 +73,7 @@ impl Client {
         KeepAliver {
             renewals,
             timeout: self.timeout,
+            chance: self.chance().clone(),
         }
     }
 }
@@ -146,8 +151,9 @@ impl Keeping {
         if self.over {
             return None;
         }
-        let mut backoff = Backoff::new(Duration::from_millis(50), self.ttl / 6);
-        sleep(self.ttl.mul_f64(rand::random_range(0.30..=0.36))).await;
+        let chance = &self.renewer.chance;
+        let mut backoff = Backoff::new(FIRST_WAIT, self.ttl / 6).drawn_by(chance);
+        sleep(self.ttl.mul_f64(chance.factor(0.30, 0.36))).await;
         loop {
             let asked = Instant::now();
             let left = self.ends.saturating_duration_since(asked);
@@ -182,7 +188,7 @@ struct Driver {
     pool: Arc<Pool>,
     require_leader: bool,
     /// Unanswered renewals of each lease, in the order they were (or will be) sent.
-    waiting: HashMap<i64, VecDeque<Renewal>>,
+    waiting: BTreeMap<i64, VecDeque<Renewal>>,
     connection: Connection,
     backoff: Backoff,
     /// How often in a row an endpoint fell silent.
@@ -201,10 +207,12 @@ enum Step {
 impl Driver {
     async fn run(mut self, mut renewals: mpsc::UnboundedReceiver<Renewal>) {
         loop {
+            // The tick first, since it comes seldom and a busy stream must not keep it away.
             let step = tokio::select! {
+                biased;
+                () = sleep_until(self.next_tick), if !self.waiting.is_empty() => Step::Tick,
                 renewal = renewals.recv() => Step::Renewal(renewal),
                 step = self.connection.step() => step,
-                () = sleep_until(self.next_tick), if !self.waiting.is_empty() => Step::Tick,
             };
             match step {
                 Step::Renewal(None) => return,

@@ -76,11 +76,6 @@ pub(crate) fn stub(channel: Channel) -> LeaseClient<Channel> {
     LeaseClient::new(channel).max_decoding_message_size(usize::MAX)
 }
 
-/// A lease id of the caller's own choice: positive, 63 random bits.
-pub(crate) fn random_id() -> i64 {
-    rand::random_range(1..=i64::MAX)
-}
-
 impl Client {
     /// Grants a lease of `ttl` seconds. With `id` 0 the client chooses a random one.
     ///
@@ -93,7 +88,10 @@ impl Client {
     /// [`LeaseTtlTooLarge`](ErrorKind::LeaseTtlTooLarge), [`NoSpace`](ErrorKind::NoSpace), or that
     /// no endpoint answered in time.
     pub async fn lease_grant(&self, ttl: i64, id: i64) -> Result<LeaseGrant, Error> {
-        let id = if id == 0 { random_id() } else { id };
+        let id = match id {
+            0 => self.chance().lease_id(),
+            id => id,
+        };
         let request = LeaseGrantRequest { ttl, id };
         let call = self.call("lease_grant", Safety::Repeatable);
         let send = |channel, request| async move { stub(channel).lease_grant(request).await };

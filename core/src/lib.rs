@@ -28,11 +28,15 @@ mod answer;
 mod backoff;
 mod bytes_in;
 mod call;
+mod chance;
 mod client;
+mod clock;
 mod cluster;
 mod compare;
+mod dial;
 mod duplex;
 mod endpoint;
+mod environment;
 mod error;
 mod keep_alive;
 mod kv;
@@ -52,6 +56,8 @@ pub use answer::{
 };
 pub use backoff::Backoff;
 pub use bytes_in::IntoBytes;
+#[doc(hidden)]
+pub use chance::Chance;
 pub use client::{Client, ClientBuilder, MAX_TXN_OPS};
 pub use compare::{Compare, IntegerTarget, ValueTarget};
 pub use endpoint::IntoEndpoints;

@@ -111,9 +111,11 @@ impl Mirror {
     pub async fn at_least(&self, revision: i64) {
         let mut progress = self.shared.progress.subscribe();
         let reached = |progress: &Progress| progress.ready && progress.revision >= revision;
-        let mut wait = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+        let mut wait = Backoff::new(Duration::from_millis(20), Duration::from_secs(1))
+            .drawn_by(self.shared.client.chance());
         while !reached(&progress.borrow_and_update()) {
             tokio::select! {
+                biased;
                 changed = progress.changed() => {
                     if changed.is_err() {
                         return;

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -18,7 +19,10 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{
     Error, ErrorKind,
     backoff::Backoff,
+    chance::Chance,
+    dial::Dial,
     endpoint,
+    environment::Environment,
     error::classify::{Failure, Fate},
 };
 
@@ -43,12 +47,14 @@ pub(crate) struct Pool {
     members: Vec<Arc<Member>>,
     preferred: AtomicUsize,
     options: TransportOptions,
+    environment: Environment,
 }
 
 #[derive(Debug)]
 struct Member {
     url: Arc<str>,
     transport: Endpoint,
+    dial: Dial,
     ready: Mutex<Option<Ready>>,
     /// Held while connecting, so that callers share one attempt and its outcome.
     connecting: tokio::sync::Mutex<Option<Refusal>>,
@@ -83,22 +89,31 @@ pub(crate) struct Link {
 }
 
 impl Pool {
-    pub(crate) fn new(urls: Vec<Arc<str>>, options: TransportOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        urls: Vec<Arc<str>>,
+        options: TransportOptions,
+        environment: Environment,
+    ) -> Result<Self, Error> {
         let members = urls
             .into_iter()
-            .map(|url| Member::new(url, &options).map(Arc::new))
+            .map(|url| Member::new(url, &options, &environment).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         // A random start spreads many clients over the members.
-        let preferred = AtomicUsize::new(rand::random_range(0..members.len().max(1)));
+        let preferred = AtomicUsize::new(environment.chance.below(members.len()));
         Ok(Self {
             members,
             preferred,
             options,
+            environment,
         })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.environment.chance
     }
 
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
@@ -118,8 +133,13 @@ impl Pool {
                 members: vec![Arc::clone(member)],
                 preferred: AtomicUsize::new(0),
                 options: self.options.clone(),
+                environment: self.environment.clone(),
             }),
-            None => Self::new(vec![url.into()], self.options.clone()),
+            None => Self::new(
+                vec![url.into()],
+                self.options.clone(),
+                self.environment.clone(),
+            ),
         }
     }
 
@@ -162,7 +182,7 @@ impl Pool {
         if let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.at >= asked) {
             return Err(not_connected(&refusal.message));
         }
-        match member.transport.connect().await {
+        match member.connect().await {
             Ok(channel) => {
                 *refusal = None;
                 let generation = member.generation.fetch_add(1, Ordering::Relaxed) + 1;
@@ -220,14 +240,17 @@ impl Pool {
 }
 
 impl Member {
-    fn new(url: Arc<str>, options: &TransportOptions) -> Result<Self, Error> {
+    fn new(
+        url: Arc<str>,
+        options: &TransportOptions,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
         let transport = Endpoint::from_shared(url.to_string())
             .map_err(|error| {
                 let message = format!("{url}: not an address: {}", root_cause(&error));
                 Error::local(ErrorKind::InvalidEndpoint, "connect", message)
             })?
             .connect_timeout(options.connect_timeout)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(options.keep_alive_interval)
             .keep_alive_timeout(options.keep_alive_timeout)
             // An etcd answers pings on a connection without streams by closing it.
@@ -237,14 +260,24 @@ impl Member {
         Ok(Self {
             url,
             transport,
+            dial: environment.dial.clone(),
             ready: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(None),
             generation: AtomicU64::new(0),
             health: Mutex::new(Health {
                 not_before: None,
-                penalty: Backoff::new(FIRST_PENALTY, PENALTY_LIMIT),
+                penalty: Backoff::new(FIRST_PENALTY, PENALTY_LIMIT).drawn_by(&environment.chance),
             }),
         })
+    }
+
+    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        let (dial, url) = (self.dial.clone(), Arc::clone(&self.url));
+        let connector = tower::service_fn(move |_| {
+            let (dial, url) = (dial.clone(), Arc::clone(&url));
+            async move { dial.open(&url).await.map(TokioIo::new) }
+        });
+        self.transport.connect_with_connector(connector).await
     }
 
     fn ready_link(&self, index: usize) -> Option<Link> {
@@ -288,6 +321,7 @@ mod tests {
                 keep_alive_interval: Duration::from_secs(10),
                 keep_alive_timeout: Duration::from_secs(5),
             },
+            Environment::default(),
         )
         .unwrap()
     }

@@ -269,7 +269,7 @@ impl Handfast {
     /// This program, for notes to others.
     pub(crate) fn who(&self) -> String {
         let SessionRecord { app, pid, host, .. } =
-            SessionRecord::here(self.shared.options.app_name());
+            SessionRecord::of(self.client(), self.shared.options.app_name());
         format!("{app} (pid {pid} on {host})")
     }
 }

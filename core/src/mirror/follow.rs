@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 async fn follow(shared: &Shared) {
     let mut cluster = None;
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(shared.client.chance());
     loop {
         match load(shared).await {
             Ok((view, id)) => {
@@ -127,9 +127,11 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
     let mut stream = shared.client.watch(options);
     // A revision at which the store was seen to be ahead, and when the copy must be there.
     let mut owed: Option<(i64, Instant)> = None;
-    let mut next_check = Instant::now() + check_interval();
+    let mut next_check = Instant::now() + check_interval(shared);
     loop {
+        // Reports first: while they come without a pause there is nothing to look for.
         tokio::select! {
+            biased;
             report = stream.next() => match report {
                 Some(Ok(WatchEvent::Events { revision, events })) => {
                     take_in(shared, revision, events);
@@ -140,7 +142,7 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
                 Some(Err(error)) => return Err(error),
             },
             () = check_due(shared, next_check) => {
-                next_check = Instant::now() + check_interval();
+                next_check = Instant::now() + check_interval(shared);
                 match check(shared, cluster).await? {
                     Found::Same => {}
                     Found::Ahead(revision) => {
@@ -160,12 +162,13 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
     }
 }
 
-fn check_interval() -> Duration {
-    VERIFY_INTERVAL.mul_f64(rand::random_range(0.8..=1.2))
+fn check_interval(shared: &Shared) -> Duration {
+    VERIFY_INTERVAL.mul_f64(shared.client.chance().factor(0.8, 1.2))
 }
 
 async fn check_due(shared: &Shared, at: Instant) {
     tokio::select! {
+        biased;
         () = shared.nudge.notified() => {}
         () = tokio::time::sleep_until(at) => {}
     }

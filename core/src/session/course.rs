@@ -13,7 +13,7 @@ use super::{
     options::SessionOptions,
     state::{LostReason, State},
 };
-use crate::{Client, Error};
+use crate::{Client, Error, clock::Clock};
 
 /// Where the session is in its course.
 #[derive(Debug, Clone)]
@@ -33,6 +33,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<SessionOptions>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) states: watch::Sender<State>,

@@ -5,7 +5,7 @@
 //! lease is kept alive, and nothing of what a recipe stores.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -16,14 +16,13 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    clock::Clock,
     life::Life,
     options::SessionOptions,
     parked::Parked,
     record::{lease_hex, record_key},
     state::{Lost, LostReason, State},
 };
-use crate::Client;
+use crate::{Client, clock::Clock};
 
 /// What an epoch's handles and the tasks that keep it alive share.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(crate) struct Core {
     pub(crate) options: Arc<SessionOptions>,
     pub(crate) runtime: Handle,
     pub(crate) parked: Arc<Parked>,
-    pub(crate) slots: Mutex<HashMap<Bytes, BTreeSet<u32>>>,
+    pub(crate) slots: Mutex<BTreeMap<Bytes, BTreeSet<u32>>>,
 }
 
 impl Core {
@@ -123,6 +122,7 @@ impl Epoch {
                 return;
             }
             tokio::select! {
+                biased;
                 _ = self.core.life.ended() => return,
                 () = tokio::time::sleep(left) => {}
             }
@@ -143,7 +143,7 @@ impl Epoch {
     /// The clock deadlines are measured with.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.core.options.clock
+        self.core.life.clock()
     }
 
     /// The prefix of records and recipe metadata.

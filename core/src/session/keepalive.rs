@@ -17,7 +17,7 @@ use super::{
     state::{LostReason, State},
     witness,
 };
-use crate::{Client, Error, ErrorKind, KeepAlive, backoff::Backoff, lease};
+use crate::{Client, Error, ErrorKind, KeepAlive, backoff::Backoff, chance::Chance, lease};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const FIRST_GRANT_LIMIT: Duration = Duration::from_secs(1);
@@ -67,9 +67,11 @@ pub(crate) async fn run(shared: Arc<Shared>, runtime: Handle) {
             .send_replace(Phase::Granting { last_error: None });
         // Those who watch the states shall see the loss, and many clients that lost the same
         // server shall not come back in step.
+        let wait = RECOVERY_WAIT.mul_f64(shared.client.chance().factor(0.5, 1.5));
         tokio::select! {
+            biased;
             () = shared.close.cancelled() => {}
-            () = tokio::time::sleep(RECOVERY_WAIT.mul_f64(rand::random_range(0.5..=1.5))) => {}
+            () = tokio::time::sleep(wait) => {}
         }
         shared.states.send_replace(State::Recovering);
     }
@@ -93,7 +95,8 @@ fn publish(shared: &Shared, core: &Core) {
 async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core> {
     let options = &shared.options;
     let seconds = i64::try_from(options.whole_ttl().as_secs()).unwrap_or(i64::MAX);
-    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT);
+    let chance = shared.client.chance();
+    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT).drawn_by(chance);
     // Short at first, so that a reason for failing is known soon; a slow server gets more.
     let mut limit = FIRST_GRANT_LIMIT;
     loop {
@@ -101,15 +104,15 @@ async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core>
             .client
             .with_timeout(limit.min(shared.client.timeout()));
         limit = limit.saturating_mul(2);
-        let id = lease::random_id();
-        let sent = options.clock.now();
+        let id = chance.lease_id();
+        let sent = shared.clock.now();
         match client.lease_grant(seconds, id).await {
             Ok(grant) => {
                 let ttl = lease::seconds(grant.ttl);
                 return Arc::new(Core {
                     number,
                     lease: grant.id,
-                    life: Life::new(Arc::clone(&options.clock), options.caution, sent, ttl),
+                    life: Life::new(Arc::clone(&shared.clock), options.caution, sent, ttl),
                     client: shared.client.clone(),
                     options: Arc::clone(options),
                     runtime: runtime.clone(),
@@ -142,15 +145,16 @@ struct Renewal<'a> {
 
 impl<'a> Renewal<'a> {
     fn new(shared: &'a Shared, core: &'a Core, cluster: &'a mut Option<u64>) -> Self {
-        let now = shared.options.clock.now();
+        let now = shared.clock.now();
+        let chance = shared.client.chance();
         Self {
             shared,
             core,
             cluster,
-            next: now + interval(core.life.ttl()),
+            next: now + interval(chance, core.life.ttl()),
             sent: now,
             attempt: None,
-            backoff: retry_backoff(core.life.ttl()),
+            backoff: retry_backoff(core.life.ttl()).drawn_by(chance),
         }
     }
 
@@ -172,7 +176,7 @@ impl<'a> Renewal<'a> {
                 }
                 () = tokio::time::sleep(pause) => {}
             }
-            let now = self.shared.options.clock.now();
+            let now = self.shared.clock.now();
             if self.attempt.is_none() && now >= self.next {
                 self.sent = now;
                 self.attempt = Some(self.renew());
@@ -182,7 +186,7 @@ impl<'a> Renewal<'a> {
 
     /// Until something is due.
     fn pause(&self) -> Duration {
-        let now = self.shared.options.clock.now();
+        let now = self.shared.clock.now();
         let mut pause = TICK;
         if self.attempt.is_none() {
             pause = pause.min(self.next.saturating_sub(now));
@@ -213,7 +217,7 @@ impl<'a> Renewal<'a> {
                 if self.core.life.renew(self.sent, ttl) == Err(TooLate) {
                     return Some(LostReason::Expired);
                 }
-                self.next = self.sent + interval(ttl);
+                self.next = self.sent + interval(self.shared.client.chance(), ttl);
                 self.backoff.reset();
                 None
             }
@@ -221,7 +225,7 @@ impl<'a> Renewal<'a> {
             Err(error) => {
                 tracing::debug!(target: "handfast::session", %error, "keepalive unanswered");
                 self.core.life.suspend();
-                self.next = self.shared.options.clock.now() + self.backoff.next();
+                self.next = self.shared.clock.now() + self.backoff.next();
                 None
             }
         }
@@ -229,8 +233,8 @@ impl<'a> Renewal<'a> {
 }
 
 /// A third of the TTL, varied so that many sessions do not renew in step.
-fn interval(ttl: Duration) -> Duration {
-    (ttl / 3).mul_f64(rand::random_range(0.9..=1.1))
+fn interval(chance: &Chance, ttl: Duration) -> Duration {
+    (ttl / 3).mul_f64(chance.factor(0.9, 1.1))
 }
 
 fn retry_backoff(ttl: Duration) -> Backoff {
@@ -253,10 +257,10 @@ async fn revoke_bounded(core: &Core) -> Option<Error> {
 
 /// Revokes a lease that is lost here but may live at the servers.
 async fn revoke_late(core: Arc<Core>) {
-    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT).drawn_by(core.client.chance());
     // After this the servers have ended it themselves, even with a change of leader between.
-    let give_up = core.options.clock.now() + core.life.ttl() * 3;
-    while core.options.clock.now() < give_up {
+    let give_up = core.life.clock().now() + core.life.ttl() * 3;
+    while core.life.clock().now() < give_up {
         match core.client.lease_revoke(core.lease).await {
             Ok(_) => return,
             Err(error) if error.kind() == ErrorKind::LeaseNotFound => return,
@@ -272,7 +276,9 @@ mod tests {
     #[test]
     fn keepalives_come_at_a_third_of_the_ttl_give_or_take_a_tenth() {
         let ttl = Duration::from_secs(9);
-        let drawn: Vec<_> = (0..1000).map(|_| interval(ttl)).collect();
+        let drawn: Vec<_> = (0..1000)
+            .map(|_| interval(&Chance::default(), ttl))
+            .collect();
         let within = Duration::from_millis(2_699)..Duration::from_millis(3_301);
         assert!(drawn.iter().all(|wait| within.contains(wait)));
         assert!(drawn.iter().any(|wait| *wait < ttl / 3) && drawn.iter().any(|w| *w > ttl / 3));

@@ -8,10 +8,8 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{
-    clock::Clock,
-    state::{Lost, LostReason, State},
-};
+use super::state::{Lost, LostReason, State};
+use crate::clock::Clock;
 
 /// How a granted TTL is turned into a deadline.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +83,10 @@ impl Life {
             inner: Mutex::new(inner),
             ended: watch::Sender::new(None),
         }
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// Whether the lease can be counted on at this instant.
@@ -177,6 +179,7 @@ impl Life {
                 Err(lost) => return lost.reason,
             };
             tokio::select! {
+                biased;
                 // The sender lives in `self`, so the channel cannot close.
                 _ = ended.changed() => {}
                 () = tokio::time::sleep(remaining) => {}

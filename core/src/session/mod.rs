@@ -6,7 +6,6 @@
 //! if clock rates differ by less than [`drift`](SessionOptions::drift). It cannot promise what
 //! happens between a check and an effect outside the store; fencing tokens are for that.
 
-mod clock;
 mod course;
 mod departure;
 mod epoch;
@@ -24,7 +23,6 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-pub use clock::{Clock, SystemClock};
 pub use departure::Departure;
 pub use epoch::Epoch;
 pub use options::{DEFAULT_METADATA_PREFIX, DEFAULT_TTL, SessionOptions};
@@ -35,6 +33,9 @@ pub use state::{Lost, LostReason, SessionError, State};
 use course::{Phase, Shared};
 use epoch::Closer;
 
+#[doc(hidden)]
+pub use crate::clock::TokioClock;
+pub use crate::clock::{Clock, SystemClock};
 use crate::{Client, Error, ErrorKind};
 
 /// A lease that is kept alive in the background.
@@ -59,9 +60,11 @@ impl Session {
     /// When called outside a tokio runtime.
     pub fn open(client: &Client, options: SessionOptions) -> Result<Self, SessionError> {
         options.validate()?;
+        let clock = options.clock.as_ref().unwrap_or(client.clock());
         let close = CancellationToken::new();
         let shared = Arc::new(Shared {
             client: client.clone(),
+            clock: Arc::clone(clock),
             options: Arc::new(options),
             phase: watch::Sender::new(Phase::Granting { last_error: None }),
             states: watch::Sender::new(State::Connecting),

@@ -6,11 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{
-    clock::{Clock, SystemClock},
-    life::Caution,
-    state::SessionError,
-};
+use super::{life::Caution, state::SessionError};
+use crate::clock::Clock;
 
 /// Where sessions and recipes keep what is not the user's own.
 pub const DEFAULT_METADATA_PREFIX: &str = "_handfast/";
@@ -31,7 +28,8 @@ pub struct SessionOptions {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) metadata_prefix: Bytes,
     pub(crate) verify_interval: Duration,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// `None` is the client's.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
 impl Default for SessionOptions {
@@ -48,7 +46,7 @@ impl Default for SessionOptions {
             connect_timeout: Some(Duration::from_secs(10)),
             metadata_prefix: Bytes::from_static(DEFAULT_METADATA_PREFIX.as_bytes()),
             verify_interval: Duration::from_secs(30),
-            clock: Arc::new(SystemClock),
+            clock: None,
         }
     }
 }
@@ -121,7 +119,7 @@ impl SessionOptions {
 
     /// Another clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 

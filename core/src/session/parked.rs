@@ -3,7 +3,7 @@
 //! Owns the count of clean-ups per name and the wait for the last one. Knows nothing of what is
 //! done for a name.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// Names with clean-up under way.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    names: Mutex<HashMap<Bytes, usize>>,
+    names: Mutex<BTreeMap<Bytes, usize>>,
     changed: watch::Sender<()>,
 }
 

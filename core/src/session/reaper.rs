@@ -68,7 +68,7 @@ where
     F: Fn(Client) -> Fut,
     Fut: Future<Output = Result<T, Error>>,
 {
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(epoch.client().chance());
     loop {
         match job(epoch.client().clone()).await {
             Ok(answer) => return answer,

@@ -2,10 +2,15 @@
 //!
 //! Owns the record's form and its key. Knows nothing of who writes and watches it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    Client,
+    clock::{Clock, SystemClock},
+};
 
 /// Who a session is. Read by listings and error messages; nothing depends on its being there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +38,26 @@ impl SessionRecord {
             host: host_name(),
             pid: std::process::id(),
             app: app.to_owned(),
-            since_unix_ms: unix_ms(),
+            since_unix_ms: millis(SystemClock.unix_time()),
+        }
+    }
+
+    /// The record of a session of `client` that begins now; of a simulated client it tells
+    /// nothing that differs from run to run.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of(client: &Client, app: &str) -> Self {
+        let here = Self {
+            since_unix_ms: millis(client.clock().unix_time()),
+            ..Self::here(app)
+        };
+        if !client.chance().is_seeded() {
+            return here;
+        }
+        Self {
+            host: "simulation".to_owned(),
+            pid: 1,
+            ..here
         }
     }
 
@@ -53,7 +77,7 @@ impl SessionRecord {
     /// How long ago the session began, by this host's clock.
     #[must_use]
     pub fn age(&self) -> Duration {
-        Duration::from_millis(unix_ms().saturating_sub(self.since_unix_ms))
+        Duration::from_millis(millis(SystemClock.unix_time()).saturating_sub(self.since_unix_ms))
     }
 }
 
@@ -90,11 +114,8 @@ pub fn record_key(metadata_prefix: &[u8], lease: i64) -> Bytes {
     key.freeze()
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(unix)]

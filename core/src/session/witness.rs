@@ -27,13 +27,14 @@ async fn keep(core: &Core) -> LostReason {
         return LostReason::Revoked;
     };
     let mut from = created + 1;
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(core.client.chance());
     loop {
         let interval = core
             .options
             .verify_interval
-            .mul_f64(rand::random_range(0.8..=1.2));
+            .mul_f64(core.client.chance().factor(0.8, 1.2));
         tokio::select! {
+            biased;
             departure = Departure::of(&core.client, core.record_key(), from) => {
                 if departure == Departure::Unsure {
                     tokio::time::sleep(backoff.next()).await;
@@ -55,9 +56,9 @@ async fn keep(core: &Core) -> LostReason {
 
 /// Writes the record; returns its revision, or `None` when the lease is gone.
 async fn write(core: &Core) -> Option<i64> {
-    let value = SessionRecord::here(&core.options.app).to_value();
+    let value = SessionRecord::of(&core.client, &core.options.app).to_value();
     let key = core.record_key();
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(core.client.chance());
     loop {
         let written = core
             .client

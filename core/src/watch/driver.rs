@@ -4,7 +4,7 @@
 //! Knows nothing of namespaces, nor of who takes the reports.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -135,31 +135,34 @@ enum Step {
 struct Driver {
     pool: Arc<Pool>,
     require_leader: bool,
-    watches: HashMap<u64, Watch>,
+    watches: BTreeMap<u64, Watch>,
     connection: Connection,
     /// Watches the server was asked to create, in the order it will answer.
     creating: VecDeque<u64>,
     /// Which watch the server means by its id.
-    live: HashMap<i64, u64>,
+    live: BTreeMap<i64, u64>,
     backoff: Backoff,
 }
 
 impl Driver {
     fn new(pool: Arc<Pool>, require_leader: bool) -> Self {
+        let backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(pool.chance());
         Self {
             pool,
             require_leader,
-            watches: HashMap::new(),
+            watches: BTreeMap::new(),
             connection: Connection::Closed,
             creating: VecDeque::new(),
-            live: HashMap::new(),
-            backoff: Backoff::new(FIRST_WAIT, WAIT_LIMIT),
+            live: BTreeMap::new(),
+            backoff,
         }
     }
 
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
+            // Commands first: a flood of changes shall not keep a caller from cancelling.
             let step = tokio::select! {
+                biased;
                 command = commands.recv() => Step::Command(command),
                 step = self.connection.step() => step,
             };
@@ -299,7 +302,7 @@ impl Driver {
         self.close();
         if duplex::is_final(&failure) {
             let error = failure.into_error("watch", self.pool.url(index), false);
-            for (_, watch) in self.watches.drain() {
+            for watch in std::mem::take(&mut self.watches).into_values() {
                 watch.queue.end(Err(error.clone()));
             }
             return;

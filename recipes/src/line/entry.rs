@@ -79,7 +79,7 @@ impl Entry {
     /// Joins the queue and waits for the grant. Cancel safe: drop the entry to leave.
     pub(crate) async fn wait(&mut self, on_wait: Option<&OnWait>) -> Result<bool, Error> {
         let mut seen = self.join().await?;
-        let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+        let mut backoff = self.backoff();
         loop {
             match seen.what {
                 Standing::First { previous } => {
@@ -111,7 +111,7 @@ impl Entry {
     /// Takes the name if it is free.
     pub(crate) async fn attempt(mut self) -> Result<Tried, Error> {
         let mut foreign = None;
-        let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+        let mut backoff = self.backoff();
         loop {
             let answer = self.put(|place| txns::attempt(place.epoch.client(), place, foreign));
             let answer = answer.await?;
@@ -253,6 +253,11 @@ impl Entry {
         })
     }
 
+    fn backoff(&self) -> Backoff {
+        let client = self.place().epoch.client();
+        Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(client.chance())
+    }
+
     async fn send(
         &self,
         build: impl Fn() -> handfast_core::Txn,
@@ -268,7 +273,7 @@ impl Entry {
         let (epoch, client) = (&place.epoch, place.epoch.client());
         let interval = epoch
             .verify_interval()
-            .mul_f64(rand::random_range(0.8..=1.2));
+            .mul_f64(client.chance().factor(0.8, 1.2));
         tokio::select! {
             biased;
             reason = epoch.lost() => Err(place.line.session_lost(reason)),

@@ -32,7 +32,7 @@ pub(super) async fn commit(
         .client()
         .timeout()
         .min((epoch.ttl() / 4).max(MIN_ATTEMPT));
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(epoch.client().chance());
     loop {
         epoch
             .check()

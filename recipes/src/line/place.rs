@@ -2,10 +2,7 @@
 //!
 //! Owns the key's identity and what is known of it. Knows nothing of waiting, holding and leaving.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use handfast_core::Epoch;
@@ -34,9 +31,7 @@ impl Place {
     pub(crate) fn new(epoch: Epoch, line: Arc<Line>, value: Bytes) -> Self {
         let slot = epoch.take_slot(&line.name);
         let own = own_name(epoch.lease(), slot);
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = epoch.clock().unix_time();
         let grant = Grant {
             kind: line.kind,
             own: own.clone(),

@@ -119,6 +119,7 @@ impl Tenure {
     /// lost. The session may still recover after that. Cancel safe.
     pub async fn expiring(&self) {
         tokio::select! {
+            biased;
             () = self.hold.fired() => {}
             () = self.hold.epoch.expiring() => {}
         }

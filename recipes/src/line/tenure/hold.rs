@@ -171,6 +171,7 @@ impl Hold {
                 Loss::Held | Loss::Going => {}
             }
             tokio::select! {
+                biased;
                 _ = loss.changed() => {}
                 // Whoever was finding the reason may have been dropped.
                 () = tokio::time::sleep(Duration::from_secs(2)) => {

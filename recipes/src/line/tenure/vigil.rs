@@ -19,11 +19,12 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Runs until the hold has ended.
 pub(super) async fn keep(hold: Arc<Hold>) {
+    let chance = hold.epoch.client().chance();
     let mut from = hold.token + 1;
-    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT);
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(chance);
     let interval = hold.epoch.verify_interval();
     loop {
-        let verify = interval.mul_f64(rand::random_range(0.8..=1.2));
+        let verify = interval.mul_f64(chance.factor(0.8, 1.2));
         let departure = tokio::select! {
             biased;
             () = hold.fired() => break,

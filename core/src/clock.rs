@@ -2,7 +2,10 @@
 //!
 //! Owns the choice of a clock that counts the time a machine sleeps. Knows nothing of leases.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// A clock that never goes back and that counts time spent suspended.
 ///
@@ -10,6 +13,13 @@ use std::{fmt, time::Duration};
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Time since an origin that stays the same while the process lives.
     fn now(&self) -> Duration;
+
+    /// The time of day since 1970, for what people read; nothing is decided by it.
+    fn unix_time(&self) -> Duration {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+    }
 }
 
 /// The system's clock that counts suspend: `CLOCK_BOOTTIME` on Linux and Android.
@@ -22,6 +32,35 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Duration {
         now()
+    }
+}
+
+/// The runtime's clock, for simulations in which it is paused and moved by hand. The time of day
+/// begins at 1970, so that a run repeats exactly.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    origin: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// A clock that begins now.
+    #[must_use]
+    #[allow(clippy::new_without_default)] // It reads the clock: two are not the same.
+    pub fn new() -> Self {
+        Self {
+            origin: tokio::time::Instant::now(),
+        }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.now()
     }
 }
 
