@@ -1,26 +1,36 @@
-//! Gathers commands that wait for raft into proposals, and hands out their outcomes.
+//! Gathers commands that wait for raft into proposals, and brings them to the leader.
 //!
 //! Owns natural batching: while up to two proposals are under way, new commands collect, and go out
-//! together when one returns. No timer is involved, so a lone command never waits.
+//! together when one returns. No timer is involved, so a lone command never waits. Outcomes come
+//! back through `pending` when this member applies its own proposal, whoever led meanwhile.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use handfast_fault::Fault;
 use handfast_mvcc::Applied;
-use handfast_proto::{Message, command::Command};
+use handfast_proto::{
+    Message,
+    command::Command,
+    peer::{Propose, Refusal, refusal::Reason, request, response},
+};
 use openraft::{
     errors::{ClientWriteError, ForwardToLeader},
     impls::ProgressResponder,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
+    ask::{AskError, Peers},
+    counters::Counters,
     error::ProposeError,
     machine::RaftHandle,
-    types::{Proposal, ProposalWriter, Replies},
+    pending::{Pending, Reply},
+    standing::Standing,
+    types::{LogId, Proposal, ProposalName, ProposalWriter},
 };
 
 /// Commands in one proposal at the most.
@@ -31,6 +41,10 @@ const BATCH_BYTES: usize = 1 << 20;
 const IN_FLIGHT: usize = 2;
 /// How long to wait before asking again a leader that may not write yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// How often proposals that nobody waits for are forgotten.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How long one attempt to reach the leader may take, at the longest.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Commands that may wait for the batcher before a proposer has to wait itself.
 const QUEUE: usize = 8192;
@@ -52,7 +66,7 @@ pub(crate) struct Proposer {
 }
 
 impl Proposer {
-    /// The way in, and what [`run`] takes from it.
+    /// The way in, and what [`Batcher::run`] takes from it.
     pub(crate) fn new(patience: Duration, limit: usize) -> (Self, mpsc::Receiver<Waiting>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         (
@@ -77,45 +91,190 @@ impl Proposer {
                 .send(waiting)
                 .await
                 .map_err(|_| ProposeError::Stopped)?;
-            outcome.await.unwrap_or(Err(ProposeError::Stopped))
+            outcome.await.unwrap_or(Err(ProposeError::Timeout))
         };
-        tokio::time::timeout(self.patience, applied)
+        // A little longer than the batcher, which knows better what happened.
+        let patience = self.patience + RETRY_PAUSE * 4;
+        tokio::time::timeout(patience, applied)
             .await
             .unwrap_or(Err(ProposeError::Timeout))
     }
 }
 
-type Reply = oneshot::Sender<Result<Applied, ProposeError>>;
+/// Why one attempt to have a proposal accepted did not succeed.
+enum Refused {
+    /// It is certain that nothing was appended: another attempt is safe.
+    Certainly,
+    /// It may be appended: only the log can tell.
+    Perhaps,
+    /// Raft is broken.
+    For(ProposeError),
+}
 
-/// Runs until every sender of `queue` is gone. `patience` bounds how long a proposal looks for a
-/// leader.
-pub(crate) async fn run(raft: RaftHandle, mut queue: mpsc::Receiver<Waiting>, patience: Duration) {
-    let mut backlog = VecDeque::new();
-    let mut received = Vec::new();
-    let mut under_way = FuturesUnordered::new();
-    loop {
-        while under_way.len() < IN_FLIGHT && !backlog.is_empty() {
-            let (proposal, replies) = pack(&mut backlog);
-            under_way.push(submit(raft.clone(), proposal, replies, patience));
-        }
-        tokio::select! {
-            biased;
-            Some(()) = under_way.next(), if !under_way.is_empty() => {}
-            count = queue.recv_many(&mut received, BATCH_COMMANDS),
-                if under_way.len() < IN_FLIGHT =>
-            {
-                if count == 0 {
-                    break;
+/// Brings proposals to the leader.
+#[derive(Clone)]
+pub(crate) struct Batcher {
+    pub(crate) raft: RaftHandle,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) counters: Arc<Counters>,
+    /// How long a proposal looks for a leader.
+    pub(crate) patience: Duration,
+}
+
+impl Batcher {
+    /// Runs until every sender of `queue` is gone.
+    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut backlog = VecDeque::new();
+        let mut received = Vec::new();
+        let mut under_way = FuturesUnordered::new();
+        let mut expire = tokio::time::interval(EXPIRE_EVERY);
+        loop {
+            while under_way.len() < IN_FLIGHT && !backlog.is_empty() {
+                under_way.push(self.submit(&mut backlog));
+            }
+            tokio::select! {
+                biased;
+                Some(()) = under_way.next(), if !under_way.is_empty() => {}
+                count = queue.recv_many(&mut received, BATCH_COMMANDS),
+                    if under_way.len() < IN_FLIGHT =>
+                {
+                    if count == 0 {
+                        break;
+                    }
+                    backlog.extend(received.drain(..));
                 }
-                backlog.extend(received.drain(..));
+                _ = expire.tick() => self.pending.expire(),
+            }
+        }
+        while under_way.next().await.is_some() {}
+    }
+
+    /// Takes the next proposal from the backlog and sees it through.
+    fn submit(&self, backlog: &mut VecDeque<Waiting>) -> impl Future<Output = ()> + use<> {
+        let name = self.pending.name();
+        let (proposal, replies) = pack(name, backlog);
+        let this = self.clone();
+        async move {
+            if replies.is_empty() {
+                return;
+            }
+            this.pending.register(name, replies, this.patience);
+            if let Err(error) = this.bring(name, &proposal).await {
+                this.counters.proposal_failed();
+                this.pending.refused(name, &error);
             }
         }
     }
-    while under_way.next().await.is_some() {}
+
+    /// Returns once the proposal is committed or its outcome can only be seen in the log.
+    async fn bring(&self, name: ProposalName, proposal: &Proposal) -> Result<(), ProposeError> {
+        let give_up = Instant::now() + self.patience;
+        loop {
+            let attempt = match self.standing.leader() {
+                Some(leader) if leader != self.peers.me() => {
+                    self.forward(leader, proposal, give_up).await
+                }
+                // A leader cut off from its followers keeps what it has appended, so do not wait
+                // for it longer than whoever asked does.
+                Some(_) => tokio::time::timeout_at(give_up, append(&self.raft, proposal))
+                    .await
+                    .unwrap_or(Err(Refused::Perhaps))
+                    .map(|_| ()),
+                None => Err(Refused::Certainly),
+            };
+            match attempt {
+                Ok(()) => return Ok(()),
+                Err(Refused::For(error)) => return Err(error),
+                Err(Refused::Perhaps) if handfast_fault::active(Fault::ForwardTwice) => {}
+                Err(Refused::Perhaps) => return Ok(()),
+                Err(Refused::Certainly) if Instant::now() >= give_up => {
+                    return Err(ProposeError::NoLeader);
+                }
+                Err(Refused::Certainly) => {}
+            }
+            if !self.pending.is_waiting(name) {
+                return Ok(());
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn forward(
+        &self,
+        leader: u64,
+        proposal: &Proposal,
+        give_up: Instant,
+    ) -> Result<(), Refused> {
+        let left = give_up.saturating_duration_since(Instant::now());
+        let body = request::Body::Propose(Propose {
+            proposal: proposal.encoded(),
+        });
+        let timeout = left.min(FORWARD_TIMEOUT);
+        match self.peers.ask(leader, body, timeout).await {
+            Ok(response::Body::Proposed(_)) => Ok(()),
+            Ok(_) => Err(Refused::Perhaps),
+            Err(error) => {
+                tracing::debug!(%error, "a proposal was not forwarded");
+                match error {
+                    AskError::Refused { refusal, .. } if stays(&refusal) => Err(Refused::For(
+                        ProposeError::Fatal("the leader cannot read the proposal".to_owned()),
+                    )),
+                    error if error.nothing_done() => Err(Refused::Certainly),
+                    _ => Err(Refused::Perhaps),
+                }
+            }
+        }
+    }
 }
 
-fn pack(backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<Reply>) {
-    let mut writer = ProposalWriter::new();
+/// Whether asking again would bring the same refusal.
+fn stays(refusal: &Refusal) -> bool {
+    refusal.reason() == Reason::Invalid
+}
+
+/// Takes a proposal that another member forwarded to this leader.
+///
+/// # Errors
+/// A refusal that says whether the proposal may have been appended.
+pub(crate) async fn accept(raft: &RaftHandle, encoded: &[u8]) -> Result<LogId, Refusal> {
+    let refusal = |reason: Reason, detail: String| Refusal {
+        reason: reason.into(),
+        detail,
+        ..Refusal::default()
+    };
+    let proposal =
+        Proposal::received(encoded).map_err(|error| refusal(Reason::Invalid, error.to_string()))?;
+    append(raft, &proposal)
+        .await
+        .map_err(|refused| match refused {
+            Refused::Certainly => refusal(Reason::NotLeader, String::new()),
+            Refused::Perhaps => refusal(Reason::Timeout, String::new()),
+            Refused::For(error) => refusal(Reason::Stopped, error.to_string()),
+        })
+}
+
+async fn append(raft: &RaftHandle, proposal: &Proposal) -> Result<LogId, Refused> {
+    let (responder, outcome) = ProgressResponder::complete_only();
+    raft.client_write_ff(proposal.clone(), Some(responder))
+        .await
+        .map_err(|fatal| Refused::For(ProposeError::Fatal(fatal.to_string())))?;
+    let Ok(result) = outcome.await else {
+        return Err(Refused::For(ProposeError::Stopped));
+    };
+    match result {
+        Ok(response) => Ok(response.log_id),
+        // Refused before it was appended, so sending it again cannot apply it twice: a leader that
+        // has not yet heard from its quorum says this, too.
+        Err(ClientWriteError::ForwardToLeader(ForwardToLeader { .. })) => Err(Refused::Certainly),
+        Err(ClientWriteError::LogEntryDiscarded(_)) => Err(Refused::Perhaps),
+        Err(error) => Err(Refused::For(ProposeError::Fatal(error.to_string()))),
+    }
+}
+
+fn pack(name: ProposalName, backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<Reply>) {
+    let mut writer = ProposalWriter::new(name.proposer, name.serial);
     let mut replies = Vec::with_capacity(backlog.len().min(BATCH_COMMANDS));
     while replies.len() < BATCH_COMMANDS && writer.len() < BATCH_BYTES {
         let Some(waiting) = backlog.pop_front() else {
@@ -129,53 +288,4 @@ fn pack(backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<Reply>) {
         replies.push(waiting.reply);
     }
     (writer.finish(), replies)
-}
-
-async fn submit(raft: RaftHandle, proposal: Proposal, replies: Vec<Reply>, patience: Duration) {
-    if replies.is_empty() {
-        return;
-    }
-    match propose(&raft, proposal, patience).await {
-        Ok(Replies(outcomes)) => {
-            debug_assert_eq!(outcomes.len(), replies.len());
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                drop(reply.send(Ok(outcome)));
-            }
-        }
-        Err(error) => {
-            for reply in replies {
-                drop(reply.send(Err(error.clone())));
-            }
-        }
-    }
-}
-
-async fn propose(
-    raft: &RaftHandle,
-    proposal: Proposal,
-    patience: Duration,
-) -> Result<Replies, ProposeError> {
-    let give_up = Instant::now() + patience;
-    loop {
-        let (responder, outcome) = ProgressResponder::complete_only();
-        raft.client_write_ff(proposal.clone(), Some(responder))
-            .await
-            .map_err(|fatal| ProposeError::Fatal(fatal.to_string()))?;
-        let Ok(result) = outcome.await else {
-            return Err(ProposeError::Stopped);
-        };
-        match result {
-            Ok(response) => return Ok(response.data),
-            // Refused before it was appended, so sending it again cannot apply it twice: a leader
-            // that has not yet heard from its quorum says this, too.
-            Err(ClientWriteError::ForwardToLeader(ForwardToLeader { .. })) => {
-                if Instant::now() >= give_up {
-                    return Err(ProposeError::NoLeader);
-                }
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            Err(ClientWriteError::LogEntryDiscarded(_)) => return Err(ProposeError::Timeout),
-            Err(error) => return Err(ProposeError::Fatal(error.to_string())),
-        }
-    }
 }

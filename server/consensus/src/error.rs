@@ -68,6 +68,9 @@ pub enum StartError {
         /// Index of the last entry in the log.
         last: u64,
     },
+    /// The log is empty, and nothing says what else to begin with.
+    #[error("there is no log to go on with: say whether to found a cluster or to join one")]
+    NothingToResume,
     /// The member did not become the leader of its own cluster in time.
     #[error("the member did not become leader within {0:?}; is the disk stuck?")]
     NotLeading(std::time::Duration),

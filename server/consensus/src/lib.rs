@@ -1,91 +1,113 @@
 //! Raft for handfast: the one crate that names openraft.
 //!
-//! Owns how a command becomes a log entry and an entry reaches the store: batching, the log and the
-//! state machine as openraft sees them, linearizable reads, membership, and what only a leader
-//! does.
-//! Knows neither gRPC nor what a command means.
+//! Owns how a command becomes a log entry and an entry reaches the store: batching, forwarding, the
+//! log and the state machine as openraft sees them, linearizable reads, membership, snapshots, and
+//! what only a leader does.
+//! Knows neither gRPC nor what a command means; other members are reached through
+//! [`peer::Transport`], and reach this one through [`PeerService`].
 //!
-//! The way of a write: [`Consensus::propose`], `batcher`, openraft, `log`, `machine`,
-//! `Store::apply`, and back to whoever waits.
+//! The way of a write: [`Consensus::propose`], `batcher`, (on a follower: the leader's `service`),
+//! openraft, `log`, `machine`, `Store::apply`, `pending`, and back to whoever waits.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod ask;
 mod batcher;
+mod counters;
 mod error;
+mod guard;
+mod hashes;
+mod join;
 mod leader;
+mod leases;
 mod log;
 mod machine;
+mod member;
 mod network;
+mod options;
 pub mod peer;
+mod pending;
+mod promote;
 mod purge;
 mod read;
+pub mod recovery;
+mod runtime;
+mod service;
+mod snapshot;
+mod standing;
+mod start;
 mod types;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use handfast_mvcc::{Applied, Clock, Store, lease::Renewal};
-use handfast_proto::command::{Command, MemberInfo};
-use handfast_storage::wal::{FsyncStats, Wal};
-use openraft::{Config, async_runtime::watch::WatchReceiver};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
+use handfast_mvcc::{Applied, Store, lease::TimeToLive};
+use handfast_proto::{
+    command::{Command, MemberInfo},
+    peer::{MemberAdd, MemberUpdate, member_change::Change},
 };
+use handfast_storage::wal::{FsyncStats, Wal};
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use counters::Counts;
 pub use error::{ProposeError, ReadError, StartError};
+pub use join::{JoinError, describe, join, token as join_token};
+pub use member::{FollowerLag, MemberError};
+pub use options::{Options, Start};
+pub use runtime::seed_randomness;
+pub use service::PeerService;
+pub use snapshot::SpoolOptions;
+pub use standing::Role;
 
+use ask::Peers;
 use batcher::Proposer;
-use log::LogStore;
-use machine::{Machine, RaftHandle};
-use network::NoPeers;
-use read::WaitingRead;
+use counters::Counters;
+use hashes::Hashes;
+use leases::LeaseClock;
+use machine::RaftHandle;
+use member::Changes;
+use pending::Pending;
+use read::ReadGate;
+use snapshot::Receiver;
+use standing::Standing;
 
-/// Reads that may wait for the gate before a reader has to wait itself.
-const READ_QUEUE: usize = 8192;
 /// How often to look whether raft has failed.
 const LOOK_FOR_FAILURE: Duration = Duration::from_millis(200);
-/// How long a lone member may take to become the leader of its own cluster.
-const LEAD_WITHIN: Duration = Duration::from_secs(30);
-
-/// What a member needs to start.
-pub struct Options {
-    /// Who this member is; its id never changes.
-    pub member: MemberInfo,
-    /// The raft log.
-    pub wal: Wal,
-    /// The state, already opened.
-    pub store: Arc<Store>,
-    /// The clock the store's leases run on.
-    pub clock: Arc<dyn Clock>,
-    /// How often a leader tells its followers that it lives.
-    pub heartbeat_interval: Duration,
-    /// How long a follower waits for a sign of life before it stands for election.
-    pub election_timeout: Duration,
-    /// How long a request may look for a leader and wait for its outcome.
-    pub request_timeout: Duration,
-    /// Bytes an encoded command may have.
-    pub max_request_bytes: usize,
-    /// Log entries kept behind the durable state for members that fall behind.
-    pub log_tail_entries: u64,
-}
 
 /// Where raft stands on this member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaftStatus {
     /// The current term.
     pub term: u64,
-    /// The leader of the term, when known.
+    /// The leader of the term, when known. A leader without a majority is none.
     pub leader: Option<u64>,
     /// Whether this member leads.
     pub is_leader: bool,
+    /// What this member is.
+    pub role: Role,
     /// Index of the last log entry.
     pub last_log_index: u64,
     /// Index up to which the log is known to be committed.
     pub commit_index: u64,
     /// Index up to which the log is applied.
     pub applied_index: u64,
+    /// How far the followers are; empty unless this member leads.
+    pub followers: Vec<FollowerLag>,
+}
+
+/// Why a member cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Its disk or its raft is broken; a restart may help.
+    Fatal(String),
+    /// It is no longer part of its cluster; a restart does not help.
+    Removed(String),
+    /// Its state differs from the majority's; it must be replaced.
+    Corrupt(String),
 }
 
 /// A running member. Clones share it.
@@ -94,74 +116,61 @@ pub struct Consensus {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     raft: RaftHandle,
     wal: Arc<Wal>,
     store: Arc<Store>,
     proposer: Proposer,
-    reads: mpsc::Sender<WaitingRead>,
-    request_timeout: Duration,
+    pending: Arc<Pending>,
+    reads: ReadGate,
+    leases: LeaseClock,
+    changes: Arc<Changes>,
+    hashes: Arc<Hashes>,
+    receiver: Receiver,
+    peers: Arc<Peers>,
+    standing: Arc<Standing>,
+    counters: Arc<Counters>,
+    applied: watch::Receiver<u64>,
+    election_timeout: Duration,
     stop: CancellationToken,
     tasks: parking_lot::Mutex<JoinSet<()>>,
 }
 
+impl Inner {
+    fn last_log_index(&self) -> u64 {
+        self.changes.last_log_index()
+    }
+
+    fn members(&self) -> Vec<MemberInfo> {
+        self.changes.members()
+    }
+}
+
 impl Consensus {
-    /// Starts the member, and returns once it leads its cluster of one and has applied its log.
+    /// Starts the member. A lone one leads its cluster and has applied its log when this returns;
+    /// others find their leader afterwards.
     ///
     /// Must be called inside a tokio runtime. Not cancel safe: dropping the future leaves tasks
     /// behind that end when the runtime does.
+    ///
+    /// # Errors
+    /// Says what is wrong with the settings or the data.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let config = Arc::new(raft_config(&options)?);
-        let wal = Arc::new(options.wal);
-        check_log_reaches_state(&wal, &options.store)?;
-        let machine = Machine::new(options.store.clone());
-        let id = options.member.id;
-        let log = LogStore::new(wal.clone());
-        let raft = RaftHandle::new(id, config, NoPeers, log, machine)
-            .await
-            .map_err(|fatal| StartError::Recovery(fatal.to_string()))?;
-        lead(&raft, options.member).await?;
+        start::start(options).await
+    }
 
-        let patience = options.request_timeout;
-        let (proposer, waiting) = Proposer::new(patience, options.max_request_bytes);
-        let (reads, waiting_reads) = mpsc::channel(READ_QUEUE);
-        let stop = CancellationToken::new();
-        let consensus = Self {
-            inner: Arc::new(Inner {
-                raft: raft.clone(),
-                wal,
-                store: options.store.clone(),
-                proposer: proposer.clone(),
-                reads,
-                request_timeout: patience,
-                stop: stop.clone(),
-                tasks: parking_lot::Mutex::new(JoinSet::new()),
-            }),
-        };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(batcher::run(raft.clone(), waiting, patience));
-        tasks.spawn(read::run(raft.clone(), waiting_reads, patience));
-        tasks.spawn(purge::run(
-            raft.clone(),
-            options.store.clone(),
-            stop.clone(),
-        ));
-        options.store.leases().promote();
-        let (store, clock) = (options.store, options.clock);
-        tasks.spawn(leader::follow_leadership(
-            raft.clone(),
-            store.clone(),
-            stop.clone(),
-        ));
-        tasks.spawn(leader::expire_leases(raft, proposer, store, clock, stop));
-        *consensus.inner.tasks.lock() = tasks;
-        Ok(consensus)
+    /// What answers the requests of other members.
+    pub fn peers(&self) -> PeerService {
+        PeerService::new(Arc::clone(&self.inner))
     }
 
     /// Has raft commit `command`, and returns what became of it once this member has applied it.
     ///
     /// Dropping the future before the command was handed to raft withdraws it; later it may still
     /// be applied, as after [`ProposeError::Timeout`].
+    ///
+    /// # Errors
+    /// Say whether the command may still be applied.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         self.inner.proposer.propose(command).await
     }
@@ -169,87 +178,165 @@ impl Consensus {
     /// Returns once the local state holds every write that was acknowledged before the call.
     ///
     /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`ReadError::NoLeader`] and [`ReadError::Timeout`] may pass by themselves.
     pub async fn linearizable(&self) -> Result<(), ReadError> {
-        let (reply, verdict) = oneshot::channel();
-        let confirmed = async {
-            self.inner
-                .reads
-                .send(reply)
-                .await
-                .map_err(|_| ReadError::Stopped)?;
-            verdict.await.unwrap_or(Err(ReadError::Stopped))
-        };
-        tokio::time::timeout(self.inner.request_timeout, confirmed)
-            .await
-            .unwrap_or(Err(ReadError::Timeout))
+        self.inner.reads.pass().await
     }
 
-    /// Renews a lease. `None` when it is unknown or has run out already.
+    /// Renews a lease, at the leader. `None` when it is unknown or has run out already. Cancel safe.
     ///
-    /// Answered only by a leader that has just proved its leadership, for an old one could promise
-    /// time that a new one does not know of. Cancel safe.
+    /// # Errors
+    /// [`ReadError::NoLeader`] when no leader was found in time.
     pub async fn lease_keep_alive(&self, id: i64) -> Result<Option<i64>, ReadError> {
-        let leases = self.inner.store.leases();
-        let renewed = async {
-            loop {
-                self.linearizable().await?;
-                match leases.renew(id) {
-                    Renewal::Renewed { ttl_seconds } => return Ok(Some(ttl_seconds)),
-                    Renewal::Gone => return Ok(None),
-                    Renewal::NotLeader => return Err(ReadError::NoLeader),
-                    // Its end is proposed already: the answer is known once that has been applied.
-                    Renewal::Expiring => {
-                        let (settled, done) = oneshot::channel();
-                        leases.when_settled(
-                            id,
-                            Box::new(move || {
-                                let _ = settled.send(());
-                            }),
-                        );
-                        drop(done.await);
-                    }
-                }
-            }
+        self.inner.leases.keep_alive(id).await
+    }
+
+    /// What is left of a lease, as the leader has it. `None` when it is unknown. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ReadError::NoLeader`] when no leader was found in time.
+    pub async fn lease_time_to_live(
+        &self,
+        id: i64,
+        keys: bool,
+    ) -> Result<Option<TimeToLive>, ReadError> {
+        self.inner.leases.time_left(id, keys).await
+    }
+
+    /// Adds a member; returns its id and everyone. A voter becomes one once it has caught up.
+    ///
+    /// # Errors
+    /// [`MemberError::Refused`] names the rule that forbids it.
+    pub async fn member_add(
+        &self,
+        peer_urls: Vec<String>,
+        is_learner: bool,
+    ) -> Result<(u64, Vec<MemberInfo>), MemberError> {
+        let add = MemberAdd {
+            peer_urls,
+            is_learner,
+            ..MemberAdd::default()
         };
-        tokio::time::timeout(self.inner.request_timeout, renewed)
+        self.inner.changes.change(Change::Add(add)).await
+    }
+
+    /// Removes a member; returns who is left.
+    ///
+    /// # Errors
+    /// [`MemberError::Refused`] names the rule that forbids it.
+    pub async fn member_remove(&self, id: u64) -> Result<Vec<MemberInfo>, MemberError> {
+        self.change(Change::Remove(id)).await
+    }
+
+    /// Makes a voter of a learner; returns everyone.
+    ///
+    /// # Errors
+    /// [`MemberError::Refused`] names the rule that forbids it.
+    pub async fn member_promote(&self, id: u64) -> Result<Vec<MemberInfo>, MemberError> {
+        self.change(Change::Promote(id)).await
+    }
+
+    /// Changes where other members reach a member; returns everyone.
+    ///
+    /// # Errors
+    /// [`MemberError::Refused`] names the rule that forbids it.
+    pub async fn member_update(
+        &self,
+        id: u64,
+        peer_urls: Vec<String>,
+    ) -> Result<Vec<MemberInfo>, MemberError> {
+        self.change(Change::Update(MemberUpdate { id, peer_urls }))
             .await
-            .unwrap_or(Err(ReadError::Timeout))
+    }
+
+    /// Lets everyone know how this member is called and where its clients connect.
+    ///
+    /// # Errors
+    /// [`MemberError::Timeout`] and [`MemberError::Refused`] with `UNHEALTHY` may pass by
+    /// themselves: try again.
+    pub async fn publish(&self, name: String, client_urls: Vec<String>) -> Result<(), MemberError> {
+        let info = MemberInfo {
+            id: self.inner.peers.me(),
+            name,
+            client_urls,
+            ..MemberInfo::default()
+        };
+        self.change(Change::Publish(info)).await.map(|_| ())
+    }
+
+    async fn change(&self, change: Change) -> Result<Vec<MemberInfo>, MemberError> {
+        let changed = self.inner.changes.change(change).await;
+        changed.map(|(_, members)| members)
+    }
+
+    /// Gives leadership to another voter, and returns once it leads.
+    ///
+    /// # Errors
+    /// [`MemberError::NotLeader`] on any member but the leader.
+    pub async fn move_leader(&self, to: u64) -> Result<(), MemberError> {
+        self.inner.changes.move_leader(to).await
+    }
+
+    /// Gives leadership away before a stop, to whoever is nearest; returns whether this member no
+    /// longer leads.
+    pub async fn hand_over(&self) -> bool {
+        let inner = &self.inner;
+        if inner.standing.leads_in().is_none() {
+            return true;
+        }
+        let Some(to) = guard::best_follower(&inner.changes) else {
+            return false;
+        };
+        let moved = inner.changes.transfer(to, inner.election_timeout).await;
+        if let Err(error) = &moved {
+            tracing::warn!(%error, "leadership was not handed over before the stop");
+        }
+        moved.is_ok()
     }
 
     /// The current term: what [`Consensus::status`] says, at a fraction of its cost.
     pub fn term(&self) -> u64 {
-        let server = self.inner.raft.server_metrics();
-        server.borrow_watched().vote.leader_id.term
+        self.inner.standing.term()
+    }
+
+    /// The leader, when one is known: what [`Consensus::status`] says, at a fraction of its cost.
+    pub fn leader(&self) -> Option<u64> {
+        self.inner.standing.leader()
+    }
+
+    /// Whether this member has no vote.
+    pub fn is_learner(&self) -> bool {
+        self.inner.standing.role() == Role::Learner
     }
 
     /// Where raft stands on this member.
     pub fn status(&self) -> RaftStatus {
-        let server = self.inner.raft.server_metrics();
-        let data = self.inner.raft.data_metrics();
-        let (server, data) = (server.borrow_watched(), data.borrow_watched());
-        let index = |id: &Option<types::LogId>| id.as_ref().map_or(0, |id| id.index);
-        let applied_index = self
-            .inner
-            .store
-            .applied()
-            .map_or(0, |position| position.index);
+        let inner = &self.inner;
+        let applied_index = *inner.applied.borrow();
+        let (last, committed) = {
+            let data = inner.raft.data_metrics();
+            let data = data.borrow_watched();
+            let index = |id: &Option<types::LogId>| id.as_ref().map_or(0, |id| id.index);
+            (index(&data.last_log), index(&data.local_committed))
+        };
+        let leader = inner.standing.leader();
         RaftStatus {
-            term: server.vote.leader_id.term,
-            leader: server.current_leader,
-            is_leader: server.current_leader == Some(server.id),
-            last_log_index: index(&data.last_log).max(applied_index),
-            commit_index: index(&data.local_committed).max(applied_index),
+            term: inner.standing.term(),
+            leader,
+            is_leader: leader == Some(inner.peers.me()),
+            role: inner.standing.role(),
+            last_log_index: last.max(applied_index),
+            commit_index: committed.max(applied_index),
             applied_index,
+            followers: inner.changes.followers(),
         }
     }
 
     /// Every member, by ascending id.
     pub fn members(&self) -> Vec<MemberInfo> {
-        let server = self.inner.raft.server_metrics();
-        let server = server.borrow_watched();
-        let mut members = types::members(server.membership_config.membership());
-        members.sort_by_key(|member| member.id);
-        members
+        self.inner.members()
     }
 
     /// The state machine, for reads that need no confirmation.
@@ -262,18 +349,36 @@ impl Consensus {
         self.inner.wal.fsync_stats()
     }
 
-    /// Waits until raft has failed for good, and says why. Pending for ever while all is well.
+    /// Proposals of this member whose outcome is awaited.
+    pub fn pending_proposals(&self) -> usize {
+        self.inner.pending.len()
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        self.inner.counters.read()
+    }
+
+    /// Waits until the member cannot go on, and says why. Pending for ever while all is well.
     ///
     /// Looks now and then instead of being woken: raft's metrics change several times with every
     /// write, and each change would wake whoever waits here. Cancel safe.
-    pub async fn failed(&self) -> String {
-        let metrics = self.inner.raft.metrics();
+    pub async fn failed(&self) -> Failure {
+        let inner = &self.inner;
+        let metrics = inner.raft.metrics();
+        let (removed, corrupt) = (inner.peers.removal(), inner.hashes.verdict());
         loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
+            if let Some(reason) = removed.borrow().clone() {
+                return Failure::Removed(reason);
             }
-            if let Some(reason) = self.inner.store.halted() {
-                return reason;
+            if let Some(reason) = corrupt.borrow().clone() {
+                return Failure::Corrupt(reason);
+            }
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return Failure::Fatal(fatal.to_string());
+            }
+            if let Some(reason) = inner.store.halted() {
+                return Failure::Fatal(reason);
             }
             tokio::time::sleep(LOOK_FOR_FAILURE).await;
         }
@@ -288,72 +393,4 @@ impl Consensus {
         let mut tasks = std::mem::take(&mut *self.inner.tasks.lock());
         tasks.shutdown().await;
     }
-}
-
-fn raft_config(options: &Options) -> Result<Config, StartError> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let election = millis(options.election_timeout);
-    let config = Config {
-        cluster_name: "handfast".to_owned(),
-        heartbeat_interval: millis(options.heartbeat_interval),
-        // Followers also wait out the leader's lease, which is as long again, so half of what was
-        // asked for gives the fail-over time that was asked for.
-        election_timeout_min: election / 2,
-        election_timeout_max: election,
-        enable_pre_vote: Some(true),
-        // The state lags the log on disk, so a restarted leader must learn the commit index anew.
-        enable_leader_restore: Some(false),
-        broadcast_submitted_on_append: Some(true),
-        max_payload_entries: 1024,
-        snapshot_policy: openraft::SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_tail_entries,
-        ..Config::default()
-    };
-    config
-        .validate()
-        .map_err(|error| StartError::Config(error.to_string()))
-}
-
-/// Refuses a log that ends before the state does: it is not the log that made this state.
-fn check_log_reaches_state(wal: &Wal, store: &Store) -> Result<(), StartError> {
-    let (last, applied) = (wal.state().last, store.applied());
-    if applied.map(|position| position.index) > last.map(|position| position.index) {
-        return Err(StartError::LogMissing {
-            applied: applied.map_or(0, |position| position.index),
-            last: last.map_or(0, |position| position.index),
-        });
-    }
-    Ok(())
-}
-
-/// Makes the lone member lead: by founding its cluster, or by standing for election at once.
-async fn lead(raft: &RaftHandle, member: MemberInfo) -> Result<(), StartError> {
-    let recovery = |error: &dyn std::fmt::Display| StartError::Recovery(error.to_string());
-    if raft
-        .is_initialized()
-        .await
-        .map_err(|fatal| recovery(&fatal))?
-    {
-        raft.trigger()
-            .elect(false)
-            .await
-            .map_err(|fatal| recovery(&fatal))?;
-    } else {
-        let members = std::collections::BTreeMap::from([(member.id, member.clone())]);
-        raft.initialize(members)
-            .await
-            .map_err(|error| recovery(&error))?;
-    }
-    raft.wait(Some(LEAD_WITHIN))
-        .current_leader(member.id, "lead the cluster of one")
-        .await
-        .map_err(|_| StartError::NotLeading(LEAD_WITHIN))?;
-    tokio::time::timeout(
-        LEAD_WITHIN,
-        raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex),
-    )
-    .await
-    .map_err(|_| StartError::NotLeading(LEAD_WITHIN))?
-    .map_err(|error| recovery(&error))?;
-    Ok(())
 }

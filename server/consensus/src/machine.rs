@@ -6,14 +6,19 @@
 use std::{io, sync::Arc};
 
 use futures::{Stream, StreamExt};
-use handfast_mvcc::{Error, LogEntry, Outcome, Payload, SnapshotHeader, Store};
+use handfast_mvcc::{Error, LogEntry, Outcome, Payload, Store};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
-    storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta},
+    storage::{EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta},
 };
+use tokio::sync::watch;
 
-use crate::types::{
-    LogId, RaftMembership, Replies, TypeConfig, decode_stored, encode_stored, log_id, position,
+use crate::{
+    pending::Pending,
+    snapshot::Received,
+    types::{
+        LogId, RaftMembership, Replies, TypeConfig, decode_stored, encode_stored, log_id, position,
+    },
 };
 
 /// Log entries that are applied under one lock of the store at the most.
@@ -22,26 +27,51 @@ const APPLY_ENTRIES: usize = 256;
 /// Raft with this state machine.
 pub(crate) type RaftHandle = openraft::Raft<TypeConfig, Machine>;
 
-/// A handle on the durable state, in place of a copy of it.
-#[derive(Debug, Clone)]
-pub(crate) struct DurableState;
+/// Where the rows of a snapshot are: nothing is copied before it is sent or installed.
+#[derive(Clone)]
+pub(crate) enum SnapshotSource {
+    /// In this member's durable state.
+    Own(Arc<handfast_mvcc::Snapshot>),
+    /// In the spool, as another member sent them.
+    Received(Arc<Received>),
+}
 
 pub(crate) type StateSnapshot = Snapshot<
     openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>,
     u64,
     crate::types::Member,
-    DurableState,
+    SnapshotSource,
 >;
 
 /// Openraft's view of the store.
 #[derive(Clone)]
 pub(crate) struct Machine {
     store: Arc<Store>,
+    pending: Arc<Pending>,
+    applied: watch::Sender<u64>,
+    /// Whether the installation of a snapshot may have a thread of its own.
+    blocking: bool,
 }
 
 impl Machine {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Arc<Store>, pending: Arc<Pending>, blocking: bool) -> Self {
+        let applied = store.applied().map_or(0, |position| position.index);
+        Self {
+            store,
+            pending,
+            applied: watch::Sender::new(applied),
+            blocking,
+        }
+    }
+
+    /// Index of the last applied entry, as it moves on.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    fn announce(&self) {
+        let applied = self.store.applied().map_or(0, |position| position.index);
+        self.applied.send_replace(applied);
     }
 
     fn membership(&self) -> io::Result<RaftMembership> {
@@ -54,33 +84,31 @@ impl Machine {
             .store
             .snapshot()
             .map_err(|error| io::Error::other(error.to_string()))?;
-        let Some(SnapshotHeader {
-            applied,
-            membership,
-            ..
-        }) = snapshot.map(|taken| taken.header)
-        else {
+        let Some(snapshot) = snapshot else {
             return Ok(None);
         };
         let meta = SnapshotMeta {
-            last_log_id: Some(log_id(applied)),
-            last_membership: decode_stored(membership)?,
+            last_log_id: Some(log_id(snapshot.header.applied)),
+            last_membership: decode_stored(snapshot.header.membership.clone())?,
         };
         Ok(Some(Snapshot {
             meta,
-            snapshot: DurableState,
+            snapshot: SnapshotSource::Own(Arc::new(snapshot)),
         }))
     }
 
     fn apply_chunk(&self, chunk: Vec<io::Result<EntryResponder<TypeConfig>>>) -> io::Result<()> {
         let mut entries = Vec::with_capacity(chunk.len());
-        let mut waiting: Vec<(usize, Option<ApplyResponder<TypeConfig>>)> =
-            Vec::with_capacity(chunk.len());
+        let mut waiting = Vec::with_capacity(chunk.len());
         for item in chunk {
             let (entry, responder) = item?;
             let before = entries.len();
+            let name = match &entry.payload {
+                EntryPayload::Normal(proposal) => proposal.name(),
+                _ => None,
+            };
             expand(entry.log_id, entry.payload, &mut entries)?;
-            waiting.push((entries.len() - before, responder));
+            waiting.push((entries.len() - before, name, responder));
         }
         let outcomes = self.store.apply(entries);
         if let Some(failure) = outcomes
@@ -92,10 +120,15 @@ impl Machine {
             return Err(io::Error::other(failure.to_string()));
         }
         let mut outcomes = outcomes.into_iter();
-        for (count, responder) in waiting {
-            let replies = Replies(outcomes.by_ref().take(count).collect());
+        self.announce();
+        for (count, name, responder) in waiting {
+            let mut ours = outcomes.by_ref().take(count);
+            if let Some(name) = name {
+                self.pending.applied(name, &mut ours);
+            }
+            ours.for_each(drop);
             if let Some(responder) = responder {
-                responder.send(replies);
+                responder.send(Replies);
             }
         }
         Ok(())
@@ -103,7 +136,7 @@ impl Machine {
 }
 
 impl RaftStateMachine<TypeConfig> for Machine {
-    type SnapshotData = DurableState;
+    type SnapshotData = SnapshotSource;
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, RaftMembership)> {
@@ -132,15 +165,22 @@ impl RaftStateMachine<TypeConfig> for Machine {
             u64,
             crate::types::Member,
         >,
-        _snapshot: DurableState,
+        snapshot: SnapshotSource,
     ) -> io::Result<()> {
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "a lone member cannot receive the snapshot at {:?}",
-                meta.last_log_id
-            ),
-        ))
+        let SnapshotSource::Received(received) = snapshot else {
+            return Err(io::Error::other("this member was sent its own snapshot"));
+        };
+        tracing::info!(upto = ?meta.last_log_id, "replacing the state by a received snapshot");
+        let store = Arc::clone(&self.store);
+        let install = move || received.install(&store);
+        let installed = if self.blocking {
+            tokio::task::spawn_blocking(install).await?
+        } else {
+            install()
+        };
+        installed.map_err(io::Error::other)?;
+        self.announce();
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<StateSnapshot>> {
@@ -149,7 +189,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Machine {
-    type SnapshotData = DurableState;
+    type SnapshotData = SnapshotSource;
 
     async fn build_snapshot(&mut self) -> io::Result<StateSnapshot> {
         self.durable()?

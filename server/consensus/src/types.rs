@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use handfast_mvcc::Applied;
 use handfast_proto::{Message, command};
 use handfast_storage::{LogPosition, wal};
 use openraft::{
@@ -28,6 +27,7 @@ openraft::declare_raft_types!(
         Node = Member,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 pub(crate) type LogId = LogIdOf<TypeConfig>;
@@ -39,21 +39,37 @@ type Membership = openraft::Membership<u64, Member>;
 const KIND_BLANK: u8 = 0;
 const KIND_COMMANDS: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
+/// Like `KIND_COMMANDS`, with the proposer's name for it after the kind byte.
+const KIND_NAMED_COMMANDS: u8 = 3;
+/// Bytes of the kind, the proposer and the serial.
+const NAMED_HEADER: usize = 17;
 
-/// A batch of commands, as one log entry: the kind byte, then each command behind its length.
+/// A batch of commands, as one log entry: the kind byte, who proposed it under which serial, then
+/// each command behind its length.
 #[derive(Clone)]
 pub(crate) struct Proposal(Bytes);
 
-/// What became of each command of a proposal, in its order.
-pub(crate) struct Replies(pub(crate) Vec<Applied>);
+/// By what a member knows a proposal of its own again when it applies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProposalName {
+    /// The member that proposed it.
+    pub(crate) proposer: u64,
+    /// Its number among that member's; begins anywhere at each start of the member.
+    pub(crate) serial: u64,
+}
+
+/// That a proposal was applied; what became of its commands goes to whoever proposed them.
+pub(crate) struct Replies;
 
 /// Collects commands into one proposal.
 pub(crate) struct ProposalWriter(BytesMut);
 
 impl ProposalWriter {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(proposer: u64, serial: u64) -> Self {
         let mut buffer = BytesMut::with_capacity(1024);
-        buffer.put_u8(KIND_COMMANDS);
+        buffer.put_u8(KIND_NAMED_COMMANDS);
+        buffer.put_u64_le(proposer);
+        buffer.put_u64_le(serial);
         Self(buffer)
     }
 
@@ -75,10 +91,41 @@ impl ProposalWriter {
 }
 
 impl Proposal {
+    /// A proposal as another member sent it.
+    pub(crate) fn received(encoded: &[u8]) -> io::Result<Self> {
+        let proposal = Self(Bytes::copy_from_slice(encoded));
+        if encoded.first() != Some(&KIND_NAMED_COMMANDS) || encoded.len() < NAMED_HEADER {
+            return Err(damaged("a proposal without a name"));
+        }
+        proposal.commands()?;
+        Ok(proposal)
+    }
+
+    /// The proposal as it is sent to the leader.
+    pub(crate) fn encoded(&self) -> Bytes {
+        self.0.clone()
+    }
+
+    /// By what its proposer knows it; logs of a lone member of version 0.1 have none.
+    pub(crate) fn name(&self) -> Option<ProposalName> {
+        let number = |at: usize| {
+            let bytes = self.0.get(at..at + 8)?;
+            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        };
+        if self.0.first() != Some(&KIND_NAMED_COMMANDS) {
+            return None;
+        }
+        Some(ProposalName {
+            proposer: number(1)?,
+            serial: number(9)?,
+        })
+    }
+
     /// The commands, each a slice of the entry's one buffer.
     pub(crate) fn commands(&self) -> io::Result<Vec<Bytes>> {
         let mut commands = Vec::new();
-        let mut at = 1;
+        let named = self.0.first() == Some(&KIND_NAMED_COMMANDS);
+        let mut at = if named { NAMED_HEADER } else { 1 };
         while at < self.0.len() {
             let header = self
                 .0
@@ -159,7 +206,9 @@ pub(crate) fn to_wal_entry(entry: RaftEntry) -> wal::Entry {
 pub(crate) fn from_wal_entry(entry: wal::Entry) -> io::Result<RaftEntry> {
     let payload = match entry.payload.first() {
         Some(&KIND_BLANK) => EntryPayload::Blank,
-        Some(&KIND_COMMANDS) => EntryPayload::Normal(Proposal(entry.payload)),
+        Some(&KIND_COMMANDS | &KIND_NAMED_COMMANDS) => {
+            EntryPayload::Normal(Proposal(entry.payload))
+        }
         Some(&KIND_MEMBERSHIP) => {
             let encoded = command::Membership::decode(entry.payload.slice(1..))
                 .map_err(|error| damaged(&error.to_string()))?;
@@ -185,11 +234,26 @@ pub(crate) fn encode_stored(id: &LogId, membership: &Membership) -> Bytes {
 }
 
 pub(crate) fn decode_stored(encoded: Option<Bytes>) -> io::Result<RaftMembership> {
-    let Some(encoded) = encoded else {
+    let decoded = encoded.map(command::StoredMembership::decode).transpose();
+    from_stored_message(decoded.map_err(|error| damaged(&error.to_string()))?)
+}
+
+/// The membership as a message; `None` before there is one.
+pub(crate) fn stored_message(stored: &RaftMembership) -> Option<command::StoredMembership> {
+    let id = stored.log_id().as_ref()?;
+    Some(command::StoredMembership {
+        term: id.leader_id.term,
+        index: id.index,
+        membership: Some(encode_membership(stored.membership())),
+    })
+}
+
+pub(crate) fn from_stored_message(
+    stored: Option<command::StoredMembership>,
+) -> io::Result<RaftMembership> {
+    let Some(stored) = stored else {
         return Ok(RaftMembership::default());
     };
-    let stored =
-        command::StoredMembership::decode(encoded).map_err(|error| damaged(&error.to_string()))?;
     let position = LogPosition {
         term: stored.term,
         index: stored.index,
@@ -269,7 +333,7 @@ mod tests {
                 },
             )),
         };
-        let mut writer = ProposalWriter::new();
+        let mut writer = ProposalWriter::new(7, 1);
         writer.push(&put(b"one"));
         writer.push(&put(b""));
         let stored = to_wal_entry(entry(EntryPayload::Normal(writer.finish())));

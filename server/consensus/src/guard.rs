@@ -1,0 +1,111 @@
+//! Watches over a leader: does it still reach a majority, and does its disk still answer?
+//!
+//! Owns when leadership is suspended. A leader that cannot do its work must not be believed by
+//! itself or its clients any longer than an election takes; and one whose disk hangs stops its
+//! heartbeats, so that the others choose a better one.
+
+use std::{sync::Arc, time::Duration};
+
+use handfast_storage::wal::Wal;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    machine::RaftHandle,
+    member::{self, Changes},
+    standing::{self, Standing},
+};
+
+/// Looks per election timeout.
+const LOOKS: u32 = 10;
+
+pub(crate) struct Guard {
+    pub(crate) raft: RaftHandle,
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) election_timeout: Duration,
+}
+
+/// The operation the disk was seen busy with, and since when.
+type Busy = Option<(u64, Instant)>;
+
+impl Guard {
+    /// Runs until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut looks = tokio::time::interval(self.election_timeout / LOOKS);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut busy = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            self.look_at_quorum();
+            self.look_at_disk(&mut busy).await;
+        }
+    }
+
+    fn look_at_quorum(&self) {
+        let alone = member::voters(&self.changes.members()).count() <= 1;
+        let silent = {
+            let metrics = self.raft.data_metrics();
+            let metrics = metrics.borrow_watched();
+            let heard = metrics.last_quorum_acked.as_ref();
+            heard.map(|at| standing::age(at))
+        };
+        let lost = !alone && silent.is_some_and(|silent| silent > self.election_timeout);
+        if self.standing.set_quorum_lost(lost) {
+            match lost {
+                true => tracing::warn!(
+                    silent = ?silent.unwrap_or_default(),
+                    "a majority of the members does not answer; leading no longer"
+                ),
+                false => tracing::info!("a majority of the members answers again"),
+            }
+        }
+    }
+
+    async fn look_at_disk(&self, busy: &mut Busy) {
+        let batch = self.wal.unsynced_batch();
+        let now = Instant::now();
+        *busy = match (batch, *busy) {
+            (Some(batch), Some((seen, since))) if seen == batch => Some((seen, since)),
+            (Some(batch), _) => Some((batch, now)),
+            (None, _) => None,
+        };
+        let hangs = busy.is_some_and(|(_, since)| now - since >= self.election_timeout);
+        if !self.standing.set_disk_hangs(hangs) {
+            return;
+        }
+        let config = self.raft.runtime_config();
+        config.heartbeat(!hangs);
+        config.elect(!hangs);
+        if !hangs {
+            tracing::info!("the disk answers again");
+            return;
+        }
+        tracing::error!(
+            waited = ?self.election_timeout,
+            "the disk does not finish a sync; this member neither leads nor stands for election"
+        );
+        if let Some(to) = best_follower(&self.changes) {
+            // The follower needs no disk of ours to take over.
+            let _ = self.raft.trigger().transfer_leader(to).await;
+        }
+    }
+}
+
+/// The voter that answered lately and has the most of the log.
+pub(crate) fn best_follower(changes: &Changes) -> Option<u64> {
+    let members = changes.members();
+    let answers = |lag: &member::FollowerLag| {
+        let votes = member::voters(&members).any(|voter| voter.id == lag.id);
+        votes && lag.last_ack.is_some_and(|age| age < member::DOWN_AFTER)
+    };
+    let followers = changes.followers().into_iter().filter(answers);
+    let best = followers.max_by_key(|lag| (lag.matched_index, std::cmp::Reverse(lag.last_ack)));
+    best.map(|lag| lag.id)
+}

@@ -1,0 +1,273 @@
+//! How a member comes to life: the order in which its parts are made and begin to run.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use handfast_mvcc::Store;
+use handfast_proto::command::MemberInfo;
+use handfast_storage::wal::Wal;
+use openraft::Config;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Consensus, Inner, Options, Start, StartError,
+    ask::Peers,
+    batcher::{Batcher, Proposer},
+    counters::Counters,
+    guard::Guard,
+    hashes::{Comparer, Hashes},
+    leader,
+    leases::LeaseClock,
+    log::LogStore,
+    machine::{Machine, RaftHandle},
+    member::{self, Changes, Rules},
+    network::Network,
+    pending::Pending,
+    promote, purge,
+    read::{Gatekeeper, ReadGate, Timing},
+    snapshot::Receiver,
+    standing::Standing,
+};
+
+/// How long a lone member may take to become the leader of its own cluster.
+const LEAD_WITHIN: Duration = Duration::from_secs(30);
+
+pub(crate) async fn start(options: Options) -> Result<Consensus, StartError> {
+    let config = Arc::new(raft_config(&options)?);
+    check_log_reaches_state(&options.wal, &options.store)?;
+    let wal = Arc::new(options.wal);
+    let (id, store) = (options.member.id, options.store);
+    let peers = Arc::new(Peers::new(id, options.cluster_id, options.transport));
+    let (counters, pending) = (Arc::new(Counters::default()), Arc::new(Pending::new(id)));
+    let machine = Machine::new(Arc::clone(&store), Arc::clone(&pending), options.blocking);
+    let applied = machine.applied();
+    let network = Network {
+        peers: Arc::clone(&peers),
+        counters: Arc::clone(&counters),
+        patience: options.election_timeout * 2,
+    };
+    let log = LogStore::new(Arc::clone(&wal));
+    let raft = RaftHandle::new(id, config, network, log, machine)
+        .await
+        .map_err(|fatal| StartError::Recovery(fatal.to_string()))?;
+    leader::learn(&raft, &peers);
+
+    let patience = options.request_timeout;
+    let standing = Arc::new(Standing::new(raft.clone(), id));
+    let (proposer, waiting_proposals) = Proposer::new(patience, options.max_request_bytes);
+    let (reads, waiting_reads) = ReadGate::new(Arc::clone(&standing), patience);
+    let (leases, waiting_renewals) = LeaseClock::new(
+        Arc::clone(&store),
+        Arc::clone(&peers),
+        Arc::clone(&standing),
+        reads.clone(),
+        patience,
+    );
+    let changes = Arc::new(Changes {
+        raft: raft.clone(),
+        peers: Arc::clone(&peers),
+        standing: Arc::clone(&standing),
+        rules: Rules {
+            strict: options.strict_reconfig,
+            max_learners: options.max_learners,
+            patience,
+        },
+        one_at_a_time: tokio::sync::Mutex::new(()),
+        store: Arc::clone(&store),
+    });
+    let hashes = Arc::new(Hashes::new(Arc::clone(&store), id, options.blocking));
+    let inner = Arc::new(Inner {
+        raft: raft.clone(),
+        wal,
+        store: Arc::clone(&store),
+        proposer: proposer.clone(),
+        pending: Arc::clone(&pending),
+        reads,
+        leases: leases.clone(),
+        changes: Arc::clone(&changes),
+        hashes: Arc::clone(&hashes),
+        receiver: Receiver::new(options.spool),
+        peers: Arc::clone(&peers),
+        standing: Arc::clone(&standing),
+        counters: Arc::clone(&counters),
+        applied: applied.clone(),
+        election_timeout: options.election_timeout,
+        stop: CancellationToken::new(),
+        tasks: parking_lot::Mutex::new(JoinSet::new()),
+    });
+
+    let mut tasks = JoinSet::new();
+    let batcher = Batcher {
+        raft: raft.clone(),
+        peers: Arc::clone(&peers),
+        standing: Arc::clone(&standing),
+        pending,
+        counters: Arc::clone(&counters),
+        patience,
+    };
+    tasks.spawn(batcher.run(waiting_proposals));
+    let gatekeeper = Gatekeeper::new(
+        raft.clone(),
+        Arc::clone(&peers),
+        Arc::clone(&standing),
+        Arc::clone(&counters),
+        applied,
+        waiting_reads,
+        Timing {
+            patience,
+            slow: options.heartbeat_interval * 5,
+            lease_read: options.lease_read,
+        },
+    );
+    tasks.spawn(gatekeeper.run());
+    tasks.spawn(leases.run_forwarding(waiting_renewals));
+    let comparer = Comparer {
+        hashes,
+        peers: Arc::clone(&peers),
+        changes,
+        proposer: proposer.clone(),
+        rows_every: options.compare_rows_every,
+    };
+    spawn_duties(&mut tasks, &inner, options.clock, comparer);
+    *inner.tasks.lock() = tasks;
+
+    begin(&inner, options.member, options.start).await?;
+    Ok(Consensus { inner })
+}
+
+/// What runs beside the requests of clients and members.
+fn spawn_duties(
+    tasks: &mut JoinSet<()>,
+    inner: &Arc<Inner>,
+    clock: Arc<dyn handfast_mvcc::Clock>,
+    comparer: Comparer,
+) {
+    let stop = || inner.stop.clone();
+    let (raft, store) = (&inner.raft, &inner.store);
+    let (standing, changes) = (&inner.standing, &inner.changes);
+    let guard = Guard {
+        raft: raft.clone(),
+        wal: Arc::clone(&inner.wal),
+        standing: Arc::clone(standing),
+        changes: Arc::clone(changes),
+        election_timeout: inner.election_timeout,
+    };
+    tasks.spawn(guard.run(stop()));
+    tasks.spawn(promote::run(Arc::clone(changes), stop()));
+    tasks.spawn(comparer.run(stop()));
+    tasks.spawn(purge::run(raft.clone(), Arc::clone(store), stop()));
+    tasks.spawn(leader::follow_leadership(
+        raft.clone(),
+        Arc::clone(standing),
+        Arc::clone(&inner.peers),
+        Arc::clone(&inner.counters),
+        Arc::clone(store),
+        stop(),
+    ));
+    tasks.spawn(leader::make_join_secret(
+        inner.proposer.clone(),
+        Arc::clone(standing),
+        Arc::clone(store),
+        stop(),
+    ));
+    tasks.spawn(leader::expire_leases(
+        Arc::clone(standing),
+        inner.proposer.clone(),
+        Arc::clone(store),
+        clock,
+        stop(),
+    ));
+}
+
+fn raft_config(options: &Options) -> Result<Config, StartError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (election, heartbeat) = (
+        millis(options.election_timeout),
+        millis(options.heartbeat_interval),
+    );
+    // Followers wait out the leader's lease and then their own timeout, so that each gets its
+    // share of what was asked for: 0.8 to 1.0 of it in all.
+    let (shortest, lease) = (election * 3 / 10, election / 2);
+    let config = Config {
+        cluster_name: "handfast".to_owned(),
+        heartbeat_interval: heartbeat,
+        election_timeout_min: shortest.max(heartbeat + 1),
+        election_timeout_max: lease.max(heartbeat + 2),
+        enable_pre_vote: Some(true),
+        // A leader that is heard but does not hear falls silent, so that others can take over.
+        quorum_loss_probe_interval: Some(election * 2),
+        // The state lags the log on disk, so a restarted leader must learn the commit index anew.
+        enable_leader_restore: Some(false),
+        broadcast_submitted_on_append: Some(true),
+        max_payload_entries: 1024,
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: options.log_tail_entries,
+        install_snapshot_timeout: 600_000,
+        ..Config::default()
+    };
+    config
+        .validate()
+        .map_err(|error| StartError::Config(error.to_string()))
+}
+
+/// Refuses a log that ends before the state does: it is not the log that made this state.
+fn check_log_reaches_state(wal: &Wal, store: &Store) -> Result<(), StartError> {
+    let (last, applied) = (wal.state().last, store.applied());
+    if applied.map(|position| position.index) > last.map(|position| position.index) {
+        return Err(StartError::LogMissing {
+            applied: applied.map_or(0, |position| position.index),
+            last: last.map_or(0, |position| position.index),
+        });
+    }
+    Ok(())
+}
+
+/// Founds the cluster, or goes on with it; a lone member leads when this returns.
+async fn begin(inner: &Inner, member: MemberInfo, start: Start) -> Result<(), StartError> {
+    let raft = &inner.raft;
+    let recovery = |error: &dyn std::fmt::Display| StartError::Recovery(error.to_string());
+    let initialized = raft
+        .is_initialized()
+        .await
+        .map_err(|fatal| recovery(&fatal))?;
+    let alone = match (initialized, start) {
+        (true, _) => {
+            let members = inner.members();
+            let mut voters = member::voters(&members);
+            let alone = voters.next().is_some_and(|voter| voter.id == member.id);
+            let alone = alone && voters.next().is_none();
+            if alone {
+                raft.trigger()
+                    .elect(false)
+                    .await
+                    .map_err(|fatal| recovery(&fatal))?;
+            }
+            alone
+        }
+        (false, Start::Found(members)) => {
+            let alone = members.len() == 1;
+            let members: BTreeMap<u64, MemberInfo> = members
+                .into_iter()
+                .map(|member| (member.id, member))
+                .collect();
+            raft.initialize(members)
+                .await
+                .map_err(|error| recovery(&error))?;
+            alone
+        }
+        (false, Start::Join) => false,
+        (false, Start::Resume) => return Err(StartError::NothingToResume),
+    };
+    if !alone {
+        return Ok(());
+    }
+    raft.wait(Some(LEAD_WITHIN))
+        .current_leader(member.id, "lead the cluster of one")
+        .await
+        .map_err(|_| StartError::NotLeading(LEAD_WITHIN))?;
+    tokio::time::timeout(LEAD_WITHIN, inner.reads.pass())
+        .await
+        .map_err(|_| StartError::NotLeading(LEAD_WITHIN))?
+        .map_err(|error| recovery(&error))?;
+    Ok(())
+}
