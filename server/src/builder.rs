@@ -1,30 +1,32 @@
 //! How a server comes to life.
 //!
-//! Owns the order of a start: check the configuration, bind, open the data, agree, serve. What
-//! runs afterwards is in `server`.
+//! Owns the order of a start: check the configuration, bind, open the data, find the cluster,
+//! agree, serve. What runs afterwards is in `server`.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use handfast_consensus::{Consensus, Options};
-use handfast_mvcc::{Clock, MonotonicClock, Store, StoreOptions};
+use handfast_consensus::peer::SharedTransport;
+use handfast_consensus::{Consensus, Options, SpoolOptions, Start, recovery};
 use handfast_proto::command::MemberInfo;
 use handfast_storage::data_dir::DataDir;
-use handfast_storage::disk::{Disk, RealDisk};
-use handfast_storage::state::{State, StateOptions};
-use handfast_storage::wal::{Identity, Wal, WalOptions};
 
+use crate::announce;
 use crate::api::{Node, Settings, Streams};
-use crate::config::{Config, Url};
+use crate::bootstrap::Wishes;
+use crate::config::{Config, PeerListener, Url};
 use crate::dispatch::{Dispatch, Offer, Services};
+use crate::environment::Environment;
 use crate::failure::Error;
 use crate::flusher::Flusher;
 use crate::ids::Ids;
-use crate::lanes::{Lanes, blocking};
-use crate::limits;
-use crate::listen::{Connections, Listener, Tuning};
+use crate::lanes::Lanes;
+use crate::metrics::Metrics;
+use crate::listen::{Connections, Listener, Spread, Tuning};
+use crate::open::Opened;
+use crate::peer::{Pace, PeerTransport};
 use crate::server::{Parts, Server};
 
 /// Describes a server; see [`Server::builder`].
@@ -35,6 +37,7 @@ pub struct Builder {
     listen: Option<String>,
     /// Whether `config` chose the addresses.
     configured: bool,
+    environment: Option<Environment>,
 }
 
 impl Server {
@@ -85,16 +88,30 @@ impl Builder {
         self
     }
 
-    /// Starts the server. When this returns it serves, and leads its cluster of one.
+    /// Runs on a simulated machine instead of this one; see [`Environment`]. The configuration's
+    /// addresses and folders then have no meaning.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Builder {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Starts the server. When this returns it serves. A member of a cluster of one leads it by
+    /// then; one of several may still have to find the others.
     ///
     /// The server has threads of its own, so any runtime will do. Not cancel safe: a start that is
     /// dropped half way goes on, and the server then stops by itself.
     ///
     /// # Errors
-    /// One sentence that says what to change: configuration, address, data directory, disk.
+    /// One sentence that says what to change: configuration, address, data directory, disk, or what
+    /// the other members have to say.
     pub async fn start(self) -> Result<Server, Error> {
         let mut config = self.settled()?;
         config.validate()?;
+        if let Some(environment) = self.environment {
+            return start_simulated(config, environment).await;
+        }
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -103,12 +120,7 @@ impl Builder {
         let first = lanes.first().clone();
         let starting = first.spawn(async move {
             let listeners = bind(&mut config).await?;
-            let opened = blocking({
-                let config = config.clone();
-                move || Opened::open(&config)
-            })
-            .await?;
-            start(config, listeners, opened, lanes).await
+            start(config, listeners, lanes).await
         });
         let server = match starting.await {
             Ok(started) => started?,
@@ -166,179 +178,271 @@ fn parse_address(address: &str) -> Result<Url, Error> {
 
 /// Binds every address, and writes the ports that the system chose into the configuration.
 async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
-    let clients = config
-        .listen_client_urls
-        .iter()
-        .map(|url| (url, Offer::Everything));
-    let plain = config
-        .listen_metrics_urls
-        .iter()
-        .map(|url| (url, Offer::Plain));
     let mut listeners = Vec::new();
-    for (url, offer) in clients.chain(plain) {
-        let listener = Listener::bind(url).await.map_err(|source| Error::Listen {
-            url: url.to_string(),
-            source,
-        })?;
-        listeners.push((listener, offer));
+    for url in config.listen_client_urls.clone() {
+        listeners.push((bind_one(&url).await?, Offer::Everything));
     }
-    let bound = listeners
-        .iter()
-        .filter(|(_, offer)| *offer == Offer::Everything);
-    config.listen_client_urls = bound.map(|(listener, _)| listener.url.clone()).collect();
-    let first_port = config.listen_client_urls.first().map_or(0, Url::port);
-    for url in &mut config.advertise_client_urls {
-        if url.port() == 0 {
-            *url = url.with_port(first_port);
+    for url in config.listen_metrics_urls.clone() {
+        listeners.push((bind_one(&url).await?, Offer::Plain));
+    }
+    if config.peer_listener() != PeerListener::Off {
+        for url in config.listen_peer_urls.clone() {
+            match bind_one(&url).await {
+                Ok(listener) => listeners.push((listener, Offer::Members)),
+                Err(error) if config.peer_listener() == PeerListener::IfFree => tracing::warn!(
+                    "{error}; going on without it, so no other member can join this one (choose \
+                     another address with --listen-peer-urls)"
+                ),
+                Err(error) => return Err(error),
+            }
         }
     }
+    config.listen_client_urls = bound(&listeners, Offer::Everything);
+    fill_ports(&mut config.advertise_client_urls, &config.listen_client_urls);
+    let peers = bound(&listeners, Offer::Members);
+    fill_ports(&mut config.initial_advertise_peer_urls, &peers);
     Ok(listeners)
 }
 
-/// The data of one member, opened and locked.
-struct Opened {
-    dir: DataDir,
-    identity: Identity,
-    wal: Wal,
-    store: Arc<Store>,
-    clock: Arc<dyn Clock>,
+async fn bind_one(url: &Url) -> Result<Listener, Error> {
+    Listener::bind(url).await.map_err(|source| Error::Listen {
+        url: url.to_string(),
+        source,
+    })
 }
 
-impl Opened {
-    fn open(config: &Config) -> Result<Opened, Error> {
-        let mut dir = match config.ephemeral {
-            true => DataDir::ephemeral()?,
-            false => DataDir::open(&config.data_dir)?,
-        };
-        let identity = match dir.identity() {
-            Some(identity) => identity,
-            None => {
-                let ids = Ids::default();
-                // Zero stands for "none" on the wire.
-                let identity = Identity {
-                    cluster_id: ids.draw().max(1),
-                    member_id: ids.draw().max(1),
-                };
-                dir.set_identity(identity)?;
-                identity
-            }
-        };
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let wal_dir = config.wal_dir.clone().unwrap_or_else(|| dir.wal_dir());
-        let wal = Wal::open(Arc::clone(&disk), &wal_dir, identity, wal_options(config))?;
-        let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
-        let store = open_store(disk, &dir.state_path(), config, &clock)?;
-        Ok(Opened {
-            dir,
-            identity,
-            wal,
-            store,
-            clock,
-        })
+/// Where the listeners of one kind turned out to be.
+fn bound(listeners: &[(Listener, Offer)], kind: Offer) -> Vec<Url> {
+    let of_kind = listeners.iter().filter(|(_, offer)| *offer == kind);
+    of_kind.map(|(listener, _)| listener.url.clone()).collect()
+}
+
+fn fill_ports(advertised: &mut [Url], bound: &[Url]) {
+    let first_port = bound.first().map_or(0, Url::port);
+    for url in advertised.iter_mut().filter(|url| url.port() == 0) {
+        *url = url.with_port(first_port);
     }
 }
 
-fn wal_options(config: &Config) -> WalOptions {
-    let defaults = WalOptions {
-        sync: config.sync,
-        ..WalOptions::default()
-    };
-    if config.ephemeral {
-        return WalOptions {
-            segment_bytes: limits::EPHEMERAL_SEGMENT_BYTES,
-            ..defaults
-        };
-    }
-    defaults
-}
-
-fn open_store(
-    disk: Arc<dyn Disk>,
-    path: &Path,
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Store>, Error> {
-    let state_options = StateOptions {
-        sync: config.sync,
-        ..StateOptions::default()
-    };
-    let state = State::open(disk, path, state_options)?;
-    let options = StoreOptions {
-        sync: config.sync,
-        clock: Arc::clone(clock),
-        ..StoreOptions::default()
-    };
-    Ok(Arc::new(Store::open(Arc::new(state), options)?))
-}
-
-/// From opened data to a serving member.
+/// From bound sockets to a serving member.
 async fn start(
     config: Config,
     listeners: Vec<(Listener, Offer)>,
-    opened: Opened,
     lanes: Lanes,
 ) -> Result<Server, Error> {
+    let pace = Pace::of(config.election_timeout);
+    let transport: SharedTransport = Arc::new(PeerTransport::new(pace, lanes.first().clone()));
+    let wishes = Wishes::of(&config);
+    let mut dir = lanes
+        .blocking({
+            let config = config.clone();
+            move || match config.ephemeral {
+                true => DataDir::ephemeral(),
+                false => DataDir::open(&config.data_dir),
+            }
+        })
+        .await?;
+    let mut first_start = None;
+    let identity = match dir.identity() {
+        Some(identity) => identity,
+        None => {
+            config.check_first_start()?;
+            let decision = wishes.first_start(transport.as_ref()).await?;
+            // Before anything else, so that a start that is cut short ends as the same member.
+            dir.set_identity(decision.identity)?;
+            first_start = Some(decision.start);
+            decision.identity
+        }
+    };
+    let opened = lanes
+        .blocking({
+            let config = config.clone();
+            move || Opened::in_dir(&config, dir, identity)
+        })
+        .await?;
+    let start = match first_start {
+        Some(start) => start,
+        None if opened.has_history() => {
+            let known = members_of(&opened);
+            check_reachable(&known, &config, &listeners)?;
+            wishes
+                .check_return(identity, &known, transport.as_ref())
+                .await?;
+            Start::Resume
+        }
+        None => wishes.start_over(identity),
+    };
+    let server = run(config, opened, start, transport, lanes, Ids::default()).await?;
+    for (listener, offer) in listeners {
+        server.listen(listener, offer);
+    }
+    Ok(server)
+}
+
+/// Starts a member on a simulated machine, on the caller's runtime.
+async fn start_simulated(config: Config, environment: Environment) -> Result<Server, Error> {
+    let mut opened = Opened::simulated(&config, &environment)?;
+    let log_task = opened
+        .log_driver
+        .take()
+        .map(|(waker, driver)| waker.drive(driver, Arc::clone(&environment.before_sync)));
+    let start = match environment.founders {
+        _ if opened.has_history() => Start::Resume,
+        Some(founders) => Start::Found(founders),
+        None => Start::Join,
+    };
+    let ids = Ids::seeded(environment.seed);
+    let lanes = Lanes::inline();
+    let started = run(config, opened, start, environment.transport, lanes, ids).await;
+    match started {
+        Ok(mut server) => {
+            server.keep(log_task);
+            Ok(server)
+        }
+        Err(error) => {
+            if let Some(task) = log_task {
+                task.abort();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The members of its cluster, as the state of this one has them.
+fn members_of(opened: &Opened) -> Vec<MemberInfo> {
+    // What cannot be read is refused by consensus, in better words.
+    recovery::members(opened.store.membership()).unwrap_or_default()
+}
+
+/// A member that has others cannot do without a listener for them.
+fn check_reachable(
+    known: &[MemberInfo],
+    config: &Config,
+    listeners: &[(Listener, Offer)],
+) -> Result<(), Error> {
+    let listens = listeners.iter().any(|(_, offer)| *offer == Offer::Members);
+    if listens || known.len() < 2 {
+        return Ok(());
+    }
+    let url = config.listen_peer_urls.first();
+    Err(Error::Listen {
+        url: url.map_or_else(|| "--listen-peer-urls".to_owned(), Url::to_string),
+        source: io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "the other members of the cluster must reach this one",
+        ),
+    })
+}
+
+/// From opened data to a running member.
+async fn run(
+    config: Config,
+    opened: Opened,
+    start: Start,
+    transport: SharedTransport,
+    lanes: Lanes,
+    ids: Ids,
+) -> Result<Server, Error> {
+    let settings = Settings::of(&config);
+    let member = member(&config, &opened);
     let Opened {
         dir,
         identity,
+        disk,
+        spool_path,
         wal,
         store,
         clock,
+        ..
     } = opened;
-    let flusher = Flusher::start(Arc::clone(&store), config.compaction_sleep_interval)
-        .map_err(Error::Thread)?;
-    let settings = Settings::of(&config);
-    let member = member(&config, identity.member_id);
+    let pause = config.compaction_sleep_interval;
+    let flusher = match lanes.is_inline() {
+        true => Flusher::start_inline(Arc::clone(&store), pause),
+        false => Flusher::start(Arc::clone(&store), pause).map_err(Error::Thread)?,
+    };
     let options = Options {
         member: member.clone(),
+        cluster_id: identity.cluster_id,
+        start,
+        transport,
         wal,
         store: Arc::clone(&store),
         clock,
+        spool: SpoolOptions {
+            disk,
+            path: spool_path,
+        },
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
         request_timeout: settings.request_timeout,
         max_request_bytes: settings.max_request_bytes,
         log_tail_entries: config.snapshot_catchup_entries,
+        lease_read: config.lease_read,
+        strict_reconfig: config.strict_reconfig_check,
+        max_learners: config.max_learners,
+        compare_rows_every: config.corrupt_check_time,
+        blocking: !lanes.is_inline(),
     };
     let consensus = Consensus::start(options).await?;
     let node = Arc::new(Node {
         cluster_id: identity.cluster_id,
-        member,
+        member: member.clone(),
         consensus,
         store,
         settings,
         streams: Arc::new(Streams::default()),
-        ids: Ids::default(),
+        ids,
+        metrics: Metrics::default(),
     });
-    let connections = Connections::new(lanes.clone());
-    let (services, tuning) = (Services::new(&node), Tuning::of(&config));
-    for (listener, offer) in listeners {
-        tracing::info!(url = %listener.url, ?offer, "listening");
-        let services = Arc::clone(&services);
-        connections.serve(listener, Dispatch { services, offer }, &tuning);
-    }
-    let client_urls = config
-        .listen_client_urls
-        .iter()
-        .map(Url::to_string)
-        .collect();
-    Ok(Server::run(Parts {
-        node,
-        connections,
+    let clients = Connections::new(lanes.clone(), Spread::Every);
+    let members = Connections::new(lanes.clone(), Spread::First);
+    let services = Services::new(&node, members.draining());
+    let mut server = Server::run(Parts {
+        node: Arc::clone(&node),
+        services,
+        clients,
+        members,
+        tuning: Tuning::of(&config),
+        members_tuning: Tuning::for_members(&config),
         flusher,
+        client_urls: texts(&config.listen_client_urls),
         dir,
-        client_urls,
         lanes,
-    }))
+    });
+    server.spawn(announce::publish(Arc::clone(&node), member));
+    if let Some(dir) = server.kept_dir() {
+        let address = config.listen_peer_urls_explicit.then(|| {
+            let urls = config.initial_advertise_peer_urls.iter();
+            urls.map(|url| format!("{}:{}", url.host(), url.port()))
+                .collect::<Vec<_>>()
+                .join(",")
+        });
+        server.spawn(announce::write_join_token(node, dir, address));
+    }
+    Ok(server)
 }
 
-fn member(config: &Config, id: u64) -> MemberInfo {
-    let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
+/// This member as it runs now.
+fn member(config: &Config, opened: &Opened) -> MemberInfo {
+    let id = opened.identity.member_id;
+    let known = members_of(opened);
+    let before = known.iter().find(|member| member.id == id);
+    // Whoever joined under a name and is restarted without one keeps it.
+    let unnamed = config.name == Config::default().name;
+    let kept = before.filter(|before| unnamed && !before.name.is_empty());
     MemberInfo {
         id,
-        name: config.name.clone(),
-        peer_urls: texts(&config.initial_advertise_peer_urls),
+        name: kept.map_or_else(|| config.name.clone(), |before| before.name.clone()),
+        // Where the others find it may have been changed since it was founded or added.
+        peer_urls: match before {
+            Some(before) => before.peer_urls.clone(),
+            None => texts(&config.initial_advertise_peer_urls),
+        },
         client_urls: texts(&config.advertise_client_urls),
-        is_learner: false,
+        ..MemberInfo::default()
     }
+}
+
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(Url::to_string).collect()
 }

@@ -13,15 +13,18 @@ use handfast_proto::etcdserverpb::{
     maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use handfast_proto::health::health_server::HealthServer;
+use handfast_proto::peer::peer_server::PeerServer;
 use http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tonic::Status;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service as _;
 
 use crate::api::{Leases, Node, Watches, unserved};
-use crate::{error, http1};
+use crate::peer::{self, Members, Newcomers};
+use crate::{error, http1, limits};
 
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -32,6 +35,8 @@ pub(crate) enum Offer {
     Everything,
     /// Plain HTTP only: health and version.
     Plain,
+    /// What members say to each other, and plain HTTP.
+    Members,
 }
 
 /// All services of one member; a clone is a handful of reference counts.
@@ -43,12 +48,16 @@ pub(crate) struct Services {
     cluster: ClusterServer<Node>,
     maintenance: MaintenanceServer<Node>,
     health: HealthServer<Node>,
+    members: PeerServer<Members>,
+    newcomers: PeerServer<Newcomers>,
 }
 
 impl Services {
-    pub(crate) fn new(node: &Arc<Node>) -> Arc<Services> {
+    /// What members have open for ever ends when `members_stop` says so.
+    pub(crate) fn new(node: &Arc<Node>, members_stop: CancellationToken) -> Arc<Services> {
         let limit = node.settings.max_message_bytes();
         let shared = || Arc::clone(node);
+        let peers = node.consensus.peers();
         Arc::new(Services {
             kv: KvServer::from_arc(shared()).max_decoding_message_size(limit),
             watch: WatchServer::new(Watches(shared())).max_decoding_message_size(limit),
@@ -56,8 +65,23 @@ impl Services {
             cluster: ClusterServer::from_arc(shared()).max_decoding_message_size(limit),
             maintenance: MaintenanceServer::from_arc(shared()).max_decoding_message_size(limit),
             health: HealthServer::from_arc(shared()).max_decoding_message_size(limit),
+            members: PeerServer::new(Members::new(peers.clone(), members_stop))
+                .max_decoding_message_size(limits::PEER_REQUEST_BYTES + limit),
+            newcomers: PeerServer::new(Newcomers::new(peers)).max_decoding_message_size(limit),
             node: shared(),
         })
+    }
+
+    /// Hands what another member says to consensus.
+    fn members(&self, request: Request<Incoming>) -> Reply {
+        match request.uri().path() {
+            "/handfastpeerpb.Peer/Call" | "/handfastpeerpb.Peer/Replicate" => {
+                self.members.clone().call(request)
+            }
+            path => refuse(Status::unimplemented(format!(
+                "handfast: {path} is not for members; this address is for them only"
+            ))),
+        }
     }
 
     /// Hands a gRPC request to its service.
@@ -87,6 +111,7 @@ impl Services {
                 | "Downgrade",
             ) => self.maintenance.clone().call(request),
             ("grpc.health.v1.Health", "Check" | "Watch") => self.health.clone().call(request),
+            ("handfastpeerpb.Peer", "Call") => self.newcomers.clone().call(request),
             (
                 "etcdserverpb.KV"
                 | "etcdserverpb.Watch"
@@ -114,14 +139,27 @@ impl Service<Request<Incoming>> for Dispatch {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        if self.offer == Offer::Everything && is_grpc(&request) {
+        let grpc = self.offer != Offer::Plain && is_grpc(&request);
+        if grpc && self.offer == Offer::Members {
+            return Answer {
+                reply: self.services.members(request),
+                grpc: false,
+            };
+        }
+        if grpc {
             return Answer {
                 reply: self.services.grpc(request),
                 grpc: true,
             };
         }
         let node = Arc::clone(&self.services.node);
-        let answer = async move { Ok(http1::answer(&node, &request).await) };
+        let for_members = self.offer == Offer::Members;
+        let answer = async move {
+            if for_members && request.uri().path() == peer::MEMBERS_PATH {
+                return Ok(peer::member_list(&node));
+            }
+            Ok(http1::answer(&node, &request).await)
+        };
         Answer {
             reply: Box::pin(answer),
             grpc: false,

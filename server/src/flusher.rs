@@ -1,7 +1,7 @@
-//! The thread that writes applied changes to the state file and sweeps compacted history.
+//! What writes applied changes to the state file and sweeps compacted history: a thread, for it
+//! spends its life in blocking disk calls, or a task where a simulation forbids threads.
 //!
-//! Owns its pace only: what is written is the store's affair. A thread and not a task, for it
-//! spends its life in blocking disk calls.
+//! Owns its pace only: what is written is the store's affair.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use handfast_mvcc::Store;
+use tokio::task::AbortHandle;
 
 use crate::limits;
 
-/// The running thread; ends when dropped, without a last flush: the log has what is missing.
+/// The running driver; ends when dropped, without a last flush: the log has what is missing.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     control: Arc<Control>,
-    thread: Option<JoinHandle<()>>,
+    driver: Driver,
+}
+
+#[derive(Debug)]
+enum Driver {
+    Thread(Option<JoinHandle<()>>),
+    Task(AbortHandle),
 }
 
 struct Control {
@@ -37,23 +44,29 @@ impl std::fmt::Debug for Control {
 impl Flusher {
     /// Starts the thread; `sweep_pause` lies between two pieces of a sweep.
     pub(crate) fn start(store: Arc<Store>, sweep_pause: Duration) -> io::Result<Flusher> {
-        let control = Control {
-            store,
-            sweep_pause,
-            stopping: AtomicBool::new(false),
-        };
-        let control = Arc::new(control);
+        let control = Control::new(store, sweep_pause);
         let driven = Arc::clone(&control);
         let thread = std::thread::Builder::new()
             .name("handfast-flush".to_owned())
             .spawn(move || drive(&driven))?;
         Ok(Flusher {
             control,
-            thread: Some(thread),
+            driver: Driver::Thread(Some(thread)),
         })
     }
 
-    /// Ends the thread and waits for its last flush. Blocks.
+    /// Starts a task in place of the thread; it flushes at its own pace only. Must be called on a
+    /// runtime.
+    pub(crate) fn start_inline(store: Arc<Store>, sweep_pause: Duration) -> Flusher {
+        let control = Control::new(store, sweep_pause);
+        let task = tokio::spawn(drive_inline(Arc::clone(&control)));
+        Flusher {
+            control,
+            driver: Driver::Task(task.abort_handle()),
+        }
+    }
+
+    /// Ends the driver and waits for its last flush. Blocks.
     ///
     /// # Errors
     /// That of the last flush: the state file lacks changes that the log still has.
@@ -62,18 +75,23 @@ impl Flusher {
         self.control.store.flush().map(drop)
     }
 
-    /// Ends the thread without a last flush, for data that nobody will read. Blocks.
+    /// Ends the driver without a last flush, for data that nobody will read. Blocks.
     pub(crate) fn discard(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
         self.control.stopping.store(true, Ordering::Release);
-        self.control.store.wants_flush().notify();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the flush thread panicked; the log still has every change");
+        match &mut self.driver {
+            Driver::Thread(thread) => {
+                self.control.store.wants_flush().notify();
+                if let Some(thread) = thread.take()
+                    && thread.join().is_err()
+                {
+                    tracing::error!("the flush thread panicked; the log still has every change");
+                }
+            }
+            Driver::Task(task) => task.abort(),
         }
     }
 }
@@ -84,45 +102,70 @@ impl Drop for Flusher {
     }
 }
 
+impl Control {
+    fn new(store: Arc<Store>, sweep_pause: Duration) -> Arc<Control> {
+        Arc::new(Control {
+            store,
+            sweep_pause,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether the state file can still be written; once it cannot, only a restart can help.
+    fn flush(&self) -> bool {
+        match self.store.flush() {
+            Ok(_) => true,
+            Err(error) => {
+                // Nothing is lost: the log has every change, and a restart replays it.
+                self.store
+                    .halt(&format!("the state file cannot be written: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Whether there is more to sweep.
+    fn sweep(&self) -> bool {
+        self.store.sweep().unwrap_or_else(|error| {
+            tracing::error!(%error, "compacted history cannot be removed; trying again");
+            false
+        })
+    }
+}
+
 fn drive(control: &Control) {
-    let store = &control.store;
-    let stopping = || control.stopping.load(Ordering::Acquire);
     let mut last_flush = Instant::now();
     let mut sweeping = false;
-    while !stopping() {
+    while !control.is_stopping() {
         let until_flush = limits::FLUSH_INTERVAL.saturating_sub(last_flush.elapsed());
         let pause = if sweeping {
             control.sweep_pause.min(until_flush)
         } else {
             until_flush
         };
-        let wanted = store.wants_flush().wait(pause);
+        let wanted = control.store.wants_flush().wait(pause);
         if wanted || last_flush.elapsed() >= limits::FLUSH_INTERVAL {
-            if !flush(control) {
+            if !control.flush() {
                 return;
             }
             last_flush = Instant::now();
         }
-        sweeping = match store.sweep() {
-            Ok(more) => more,
-            Err(error) => {
-                tracing::error!(%error, "compacted history cannot be removed; trying again");
-                false
-            }
-        };
+        sweeping = control.sweep();
     }
 }
 
-/// Whether the state file can still be written; once it cannot, only a restart can help.
-fn flush(control: &Control) -> bool {
-    match control.store.flush() {
-        Ok(_) => true,
-        Err(error) => {
-            // Nothing is lost: the log has every change, and a restart replays it.
-            control
-                .store
-                .halt(&format!("the state file cannot be written: {error}"));
-            false
+async fn drive_inline(control: Arc<Control>) {
+    while !control.is_stopping() {
+        tokio::time::sleep(limits::FLUSH_INTERVAL).await;
+        if !control.flush() {
+            return;
+        }
+        while control.sweep() {
+            tokio::time::sleep(control.sweep_pause).await;
         }
     }
 }

@@ -25,6 +25,8 @@ struct Shared {
     next: AtomicUsize,
     stop: CancellationToken,
     threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// The caller's runtime is the only lane, and nothing may run beside it.
+    inline: bool,
 }
 
 impl Lanes {
@@ -49,10 +51,42 @@ impl Lanes {
             next: AtomicUsize::new(0),
             stop,
             threads: threads.into(),
+            inline: false,
         };
         Ok(Lanes {
             shared: Arc::new(shared),
         })
+    }
+
+    /// The runtime this is called on, for simulations: no thread is started, and what blocks does
+    /// so right there.
+    pub(crate) fn inline() -> Lanes {
+        let shared = Shared {
+            handles: vec![Handle::current()],
+            next: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+            threads: parking_lot::Mutex::default(),
+            inline: true,
+        };
+        Lanes {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Whether everything runs on the caller's runtime.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.shared.inline
+    }
+
+    /// Runs disk work beside the lanes, on a thread that may wait.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        if self.shared.inline {
+            return work();
+        }
+        blocking(work).await
     }
 
     /// The lane of everything that there is only one of.
@@ -81,7 +115,7 @@ impl Lanes {
     }
 }
 
-/// Runs disk work beside the lanes, on a thread that may wait.
+/// Runs disk work on a thread that may wait.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

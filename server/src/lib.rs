@@ -16,11 +16,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod announce;
 mod api;
 mod authority;
+mod bootstrap;
 mod builder;
 pub mod config;
 mod dispatch;
+mod environment;
 mod error;
 mod failure;
 mod flusher;
@@ -29,9 +32,15 @@ mod ids;
 mod lanes;
 mod limits;
 mod listen;
+mod metrics;
+mod open;
+mod peer;
 mod server;
 
+pub use bootstrap::BootstrapError;
 pub use builder::Builder;
+#[doc(hidden)]
+pub use environment::{BeforeSync, Environment};
 pub use failure::Error;
 pub use limits::{API_VERSION, SERVER_VERSION};
 pub use server::Server;

@@ -34,6 +34,9 @@ pub(crate) const PROGRESS_JITTER_DIVISOR: u32 = 10;
 /// Bytes a client may send on one HTTP/2 stream before it must wait for us.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
+/// Bytes of an HTTP/2 frame that a client may send: the least that the standard allows to offer.
+pub(crate) const FRAME_BYTES: u32 = 16 * 1024;
+
 /// Bytes a client may send on one connection before it must wait for us.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -64,3 +67,44 @@ pub(crate) const KEEPALIVES_AT_ONCE: usize = 128;
 
 /// Times a lease id is drawn anew when the drawn one is taken.
 pub(crate) const LEASE_ID_ATTEMPTS: usize = 4;
+
+/// Pause after the first failed attempt to reach a member; it doubles with each further one.
+pub(crate) const PEER_RETRY_MIN: Duration = Duration::from_millis(20);
+
+/// Longest such pause: a member that comes back is reached about as soon.
+pub(crate) const PEER_RETRY_MAX: Duration = Duration::from_millis(200);
+
+/// Addresses of members that connections are kept for.
+pub(crate) const PEER_LINKS: usize = 64;
+
+/// Bytes a member may send on one stream of a peer connection before it must wait for us: a few of
+/// the largest appends.
+pub(crate) const PEER_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Bytes of a frame between members: larger than for clients, for appends and snapshots are.
+pub(crate) const PEER_FRAME_BYTES: u32 = 256 * 1024;
+
+/// Bytes a request of another member may have, beside its largest command.
+pub(crate) const PEER_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes an answer of another member may have: the keys of a large lease, for one.
+pub(crate) const PEER_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
+
+/// Streams that one member may have open on a peer connection.
+pub(crate) const PEER_STREAMS: u32 = 4096;
+
+/// Time a member has to say who it is, before a start goes on without its answer.
+pub(crate) const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time a first start looks for a member of its cluster before it gives up.
+pub(crate) const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pause between two such looks.
+pub(crate) const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(250);
+
+/// Pause between two attempts to tell the cluster where clients find this member, and between two
+/// looks for the secret that join tokens are made of.
+pub(crate) const ANNOUNCE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Time a leader has to hand over before a graceful stop goes on without.
+pub(crate) const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -102,6 +103,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     lanes: Lanes,
+    spread: Spread,
     tasks: TaskTracker,
     /// No new connections, and no new requests on the present ones.
     drain: CancellationToken,
@@ -109,11 +111,21 @@ pub(crate) struct Connections {
     kill: CancellationToken,
 }
 
+/// Which lanes serve the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// Each connection the next one.
+    Every,
+    /// The one that consensus runs on: what a member sends reaches it without waking a thread.
+    First,
+}
+
 impl Connections {
-    /// Connections are spread over `lanes`; listeners stay on the first.
-    pub(crate) fn new(lanes: Lanes) -> Connections {
+    /// Listeners stay on the first lane.
+    pub(crate) fn new(lanes: Lanes, spread: Spread) -> Connections {
         Connections {
             lanes,
+            spread,
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),
@@ -127,6 +139,26 @@ impl Connections {
             let accepting = this.accept(&listener, &dispatch, &builder);
             this.drain.run_until_cancelled(accepting).await;
         });
+    }
+
+    /// Serves one connection that is up already.
+    pub(crate) fn serve_connection<I>(&self, io: I, dispatch: Dispatch, tuning: &Tuning)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.spawn(|| Ok(io), dispatch, tuning.builder());
+    }
+
+    /// Cancelled once no new requests are taken.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.drain.clone()
+    }
+
+    /// Closes every connection at once, in the background.
+    pub(crate) fn cut(&self) {
+        self.kill.cancel();
+        self.drain.cancel();
+        self.tasks.close();
     }
 
     /// Lets running requests finish, for a while, and then closes every connection.
@@ -176,7 +208,7 @@ impl Connections {
         }
     }
 
-    /// Serves a connection on the next lane; `open` registers its socket there.
+    /// Serves a connection on its lane; `open` registers its socket there.
     fn spawn<I>(
         &self,
         open: impl FnOnce() -> io::Result<I> + Send + 'static,
@@ -204,7 +236,11 @@ impl Connections {
                 tracing::debug!(%error, "a connection ended badly");
             }
         };
-        self.tasks.spawn_on(logged, self.lanes.next());
+        let lane = match self.spread {
+            Spread::Every => self.lanes.next(),
+            Spread::First => self.lanes.first(),
+        };
+        self.tasks.spawn_on(logged, lane);
     }
 }
 
@@ -214,16 +250,32 @@ type Builder = auto::Builder<TokioExecutor>;
 #[derive(Debug, Clone)]
 pub(crate) struct Tuning {
     max_concurrent_streams: u32,
-    keepalive_interval: Option<std::time::Duration>,
-    keepalive_timeout: std::time::Duration,
+    stream_window_bytes: u32,
+    frame_bytes: u32,
+    keepalive_interval: Option<Duration>,
+    keepalive_timeout: Duration,
 }
 
 impl Tuning {
+    /// For clients.
     pub(crate) fn of(config: &Config) -> Tuning {
         let interval = config.grpc_keepalive_interval;
         Tuning {
             max_concurrent_streams: config.max_concurrent_streams,
+            stream_window_bytes: limits::STREAM_WINDOW_BYTES,
+            frame_bytes: limits::FRAME_BYTES,
             keepalive_interval: (!interval.is_zero()).then_some(interval),
+            keepalive_timeout: config.grpc_keepalive_timeout,
+        }
+    }
+
+    /// For other members. They ask for signs of life themselves, and often.
+    pub(crate) fn for_members(config: &Config) -> Tuning {
+        Tuning {
+            max_concurrent_streams: limits::PEER_STREAMS,
+            stream_window_bytes: limits::PEER_WINDOW_BYTES,
+            frame_bytes: limits::PEER_FRAME_BYTES,
+            keepalive_interval: None,
             keepalive_timeout: config.grpc_keepalive_timeout,
         }
     }
@@ -240,7 +292,8 @@ impl Tuning {
             .auto_date_header(false)
             .max_concurrent_streams(self.max_concurrent_streams)
             .max_pending_accept_reset_streams(limits::PENDING_RESETS)
-            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+            .max_frame_size(self.frame_bytes)
+            .initial_stream_window_size(self.stream_window_bytes)
             .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(self.keepalive_interval)
             .keep_alive_timeout(self.keepalive_timeout);

@@ -1,20 +1,23 @@
 //! A running server and its end.
 //!
-//! Owns the order of a stop: no new requests, streams ended with a status, running requests
-//! finished, raft stopped, everything flushed, the data directory released.
+//! Owns the order of a stop: leadership handed over, no new requests, streams ended with a status,
+//! running requests finished, raft stopped, everything flushed, the data directory released.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use handfast_consensus::{Consensus, PeerService};
 use handfast_storage::data_dir::DataDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::api::Node;
+use crate::dispatch::{Dispatch, Offer, Services};
 use crate::failure::Error;
 use crate::flusher::Flusher;
 use crate::lanes::{Lanes, blocking};
 use crate::limits;
-use crate::listen::Connections;
+use crate::listen::{Connections, Listener, Tuning};
 
 /// A member that serves clients, inside this process.
 ///
@@ -22,6 +25,7 @@ use crate::listen::Connections;
 #[derive(Debug)]
 pub struct Server {
     client_urls: Vec<String>,
+    peer_urls: Vec<String>,
     data_dir: PathBuf,
     member_id: u64,
     cluster_id: u64,
@@ -32,20 +36,30 @@ pub struct Server {
 /// What a start hands over.
 pub(crate) struct Parts {
     pub(crate) node: Arc<Node>,
-    pub(crate) connections: Connections,
+    pub(crate) services: Arc<Services>,
+    pub(crate) clients: Connections,
+    pub(crate) members: Connections,
+    pub(crate) tuning: Tuning,
+    pub(crate) members_tuning: Tuning,
     pub(crate) flusher: Flusher,
-    pub(crate) dir: DataDir,
     pub(crate) client_urls: Vec<String>,
+    pub(crate) dir: Option<DataDir>,
     pub(crate) lanes: Lanes,
 }
 
 struct Running {
     node: Arc<Node>,
-    connections: Connections,
+    services: Arc<Services>,
+    clients: Connections,
+    members: Connections,
+    tuning: Tuning,
+    members_tuning: Tuning,
     flusher: Flusher,
-    watchdog: AbortHandle,
+    /// What runs beside the requests and ends with the server.
+    background: Vec<AbortHandle>,
+    lanes: Lanes,
     // Last: the lock must outlast everything that uses the data.
-    dir: DataDir,
+    dir: Option<DataDir>,
 }
 
 impl std::fmt::Debug for Running {
@@ -57,29 +71,64 @@ impl std::fmt::Debug for Running {
 impl Server {
     /// Must be called on a lane.
     pub(crate) fn run(parts: Parts) -> Server {
-        let Parts {
-            node,
-            connections,
-            flusher,
-            dir,
-            client_urls,
-            lanes,
-        } = parts;
-        let watchdog = tokio::spawn(watch_leader(Arc::clone(&node))).abort_handle();
+        let watchdog = tokio::spawn(watch_leader(Arc::clone(&parts.node)));
+        let dir = parts.dir.as_ref();
         Server {
-            client_urls,
-            data_dir: dir.path().to_owned(),
-            member_id: node.member.id,
-            cluster_id: node.cluster_id,
-            lanes,
+            client_urls: parts.client_urls,
+            peer_urls: Vec::new(),
+            data_dir: dir.map_or_else(PathBuf::new, |dir| dir.path().to_owned()),
+            member_id: parts.node.member.id,
+            cluster_id: parts.node.cluster_id,
+            lanes: parts.lanes.clone(),
             running: Some(Running {
-                node,
-                connections,
-                flusher,
-                watchdog,
-                dir,
+                node: parts.node,
+                services: parts.services,
+                clients: parts.clients,
+                members: parts.members,
+                tuning: parts.tuning,
+                members_tuning: parts.members_tuning,
+                flusher: parts.flusher,
+                background: vec![watchdog.abort_handle()],
+                lanes: parts.lanes,
+                dir: parts.dir,
             }),
         }
+    }
+
+    /// Serves a listener. Must be called on a lane.
+    pub(crate) fn listen(&mut self, listener: Listener, offer: Offer) {
+        let Some(running) = &self.running else {
+            return;
+        };
+        tracing::info!(url = %listener.url, ?offer, "listening");
+        let services = Arc::clone(&running.services);
+        let dispatch = Dispatch { services, offer };
+        if offer == Offer::Members {
+            self.peer_urls.push(listener.url.to_string());
+            running
+                .members
+                .serve(listener, dispatch, &running.members_tuning);
+        } else {
+            running.clients.serve(listener, dispatch, &running.tuning);
+        }
+    }
+
+    /// Runs a task until the server ends. Must be called on a lane.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.keep(Some(tokio::spawn(task).abort_handle()));
+    }
+
+    /// Ends a task with the server.
+    pub(crate) fn keep(&mut self, task: Option<AbortHandle>) {
+        if let Some(running) = &mut self.running {
+            running.background.extend(task);
+        }
+    }
+
+    /// The data directory, if there is one that outlives the server.
+    pub(crate) fn kept_dir(&self) -> Option<PathBuf> {
+        let dir = self.running.as_ref()?.dir.as_ref()?;
+        (!dir.is_ephemeral()).then(|| dir.path().to_owned())
     }
 
     /// The first address for clients, such as `http://127.0.0.1:2379`.
@@ -90,6 +139,11 @@ impl Server {
     /// Every address for clients, with the ports that the system chose.
     pub fn client_urls(&self) -> &[String] {
         &self.client_urls
+    }
+
+    /// Every address for other members, with the ports that the system chose.
+    pub fn peer_urls(&self) -> &[String] {
+        &self.peer_urls
     }
 
     /// The folder of the data; a temporary one when the server is ephemeral.
@@ -107,16 +161,17 @@ impl Server {
         self.cluster_id
     }
 
-    /// Waits until the member has failed for good, by a broken disk for one, and says why; then
-    /// it has to be shut down. Pending for ever while all is well. Cancel safe.
-    pub async fn failed(&self) -> String {
+    /// Waits until the member cannot go on, and says why: [`Error::Fatal`], by a broken disk for
+    /// one, [`Error::Removed`] or [`Error::Corrupt`]. Then it has to be shut down. Pending for
+    /// ever while all is well. Cancel safe.
+    pub async fn failed(&self) -> Error {
         match &self.running {
-            Some(running) => running.node.consensus.failed().await,
+            Some(running) => running.node.consensus.failed().await.into(),
             None => std::future::pending().await,
         }
     }
 
-    /// Stops in order: running requests get a few seconds to finish, streams end with
+    /// Stops in order: a leader hands over, running requests finish, streams end with
     /// `etcdserver: server stopped`, and everything is on disk when it returns.
     ///
     /// When the future is dropped the stop goes on in the background.
@@ -128,65 +183,150 @@ impl Server {
         let Some(running) = self.running.take() else {
             return Ok(());
         };
-        let stopped = match self.stop(running).await {
-            Ok(stopped) => stopped,
+        self.finish(running.stop()).await
+    }
+
+    /// Stops as a crash does: at once, with no word to anybody and nothing flushed.
+    #[doc(hidden)]
+    pub async fn kill(mut self) {
+        if let Some(running) = self.running.take() {
+            let killed = self.finish(running.kill()).await;
+            debug_assert!(killed.is_ok(), "a kill has nothing to report");
+        }
+    }
+
+    /// Serves a connection that is up already, as one that came from a listener for clients.
+    #[doc(hidden)]
+    pub fn serve_connection<I>(&self, io: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if let Some(running) = &self.running {
+            let services = Arc::clone(&running.services);
+            let offer = Offer::Everything;
+            let dispatch = Dispatch { services, offer };
+            running
+                .clients
+                .serve_connection(io, dispatch, &running.tuning);
+        }
+    }
+
+    /// What answers other members, for transports other than the network.
+    ///
+    /// # Panics
+    /// Never while the server is held: only its end takes the member away.
+    #[doc(hidden)]
+    pub fn peers(&self) -> PeerService {
+        let running = self.running.as_ref();
+        let running = running.expect("a server is in one piece until it is shut down");
+        running.node.consensus.peers()
+    }
+
+    /// The member as consensus sees it, for a simulation that looks into it; `None` at its end.
+    #[doc(hidden)]
+    pub fn consensus(&self) -> Option<Consensus> {
+        let running = self.running.as_ref()?;
+        Some(running.node.consensus.clone())
+    }
+}
+
+impl Server {
+    /// Ends on the server's own thread, and lets the threads go when that is done.
+    fn end(
+        &self,
+        ending: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> JoinHandle<Result<(), Error>> {
+        let lanes = self.lanes.clone();
+        self.lanes.first().spawn(async move {
+            let ended = ending.await;
+            lanes.stop();
+            ended
+        })
+    }
+
+    async fn finish(
+        &self,
+        ending: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
+        let ended = match self.end(ending).await {
+            Ok(ended) => ended,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // A lane ends only after this task, so nothing cancels it.
                 Err(_) => Ok(()),
             },
         };
-        let lanes = self.lanes.clone();
-        blocking(move || lanes.join()).await;
-        stopped
-    }
-}
-
-impl Server {
-    /// Stops on the server's own thread, and lets the threads go when that is done.
-    fn stop(&self, running: Running) -> JoinHandle<Result<(), Error>> {
-        let lanes = self.lanes.clone();
-        self.lanes.first().spawn(async move {
-            let stopped = running.stop().await;
-            lanes.stop();
-            stopped
-        })
+        if !self.lanes.is_inline() {
+            let lanes = self.lanes.clone();
+            blocking(move || lanes.join()).await;
+        }
+        ended
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            drop(self.stop(running));
+            drop(self.end(running.stop()));
         }
     }
 }
 
 impl Running {
     async fn stop(self) -> Result<(), Error> {
+        let consensus = &self.node.consensus;
+        let handed_over = tokio::time::timeout(limits::HAND_OVER_TIMEOUT, consensus.hand_over());
+        if handed_over.await.is_err() {
+            tracing::warn!("nobody took over leadership in time; stopping without");
+        }
+        self.node.streams.stop();
+        // Members last: requests of clients may still need them.
+        self.clients.close().await;
+        self.members.close().await;
+        consensus.shutdown().await;
+        self.background.iter().for_each(AbortHandle::abort);
         let Running {
             node,
-            connections,
+            services,
             flusher,
-            watchdog,
+            lanes,
             dir,
+            ..
         } = self;
-        watchdog.abort();
-        node.streams.stop();
-        connections.close().await;
-        node.consensus.shutdown().await;
-        let ephemeral = dir.is_ephemeral();
-        let flushed = blocking(move || match ephemeral {
-            true => {
-                flusher.discard();
-                Ok(())
-            }
-            false => flusher.stop(),
-        })
-        .await;
-        drop(node);
-        blocking(move || drop(dir)).await;
+        let keep = dir.as_ref().is_none_or(|dir| !dir.is_ephemeral());
+        let flushed = lanes
+            .blocking(move || match keep {
+                true => flusher.stop(),
+                false => {
+                    flusher.discard();
+                    Ok(())
+                }
+            })
+            .await;
+        drop((node, services));
+        lanes.blocking(move || drop(dir)).await;
         flushed.map_err(Error::Store)
+    }
+
+    async fn kill(self) -> Result<(), Error> {
+        // The log's task is among these: from here on nothing becomes durable, so nothing more is
+        // acknowledged.
+        self.background.iter().for_each(AbortHandle::abort);
+        self.clients.cut();
+        self.members.cut();
+        let Running {
+            node,
+            services,
+            flusher,
+            lanes,
+            dir,
+            ..
+        } = self;
+        node.consensus.shutdown().await;
+        drop((node, services));
+        lanes.blocking(move || flusher.discard()).await;
+        lanes.blocking(move || drop(dir)).await;
+        Ok(())
     }
 }
 
@@ -197,9 +337,10 @@ async fn watch_leader(node: Arc<Node>) {
     let mut missed = 0;
     loop {
         tokio::select! {
+            biased;
             _ = checks.tick() => {}
             reason = node.consensus.failed() => {
-                tracing::error!(reason, "raft has stopped for good");
+                tracing::error!(?reason, "this member cannot go on");
                 node.streams.leader_lost();
                 return;
             }
