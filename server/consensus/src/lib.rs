@@ -34,6 +34,7 @@ mod read;
 pub mod recovery;
 mod runtime;
 mod service;
+mod shim;
 mod snapshot;
 mod standing;
 mod start;
@@ -342,6 +343,15 @@ impl Consensus {
     /// The state machine, for reads that need no confirmation.
     pub fn store(&self) -> &Arc<Store> {
         &self.inner.store
+    }
+
+    /// Index up to which log entries have been dropped, the state being durable beyond them.
+    pub fn purged_index(&self) -> u64 {
+        self.inner
+            .wal
+            .state()
+            .purged
+            .map_or(0, |purged| purged.index)
     }
 
     /// How long the disk took to make the log durable.

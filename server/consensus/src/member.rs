@@ -24,6 +24,8 @@ use openraft::{
 };
 use tokio::time::Instant;
 
+#[allow(unused_imports)]
+use crate::shim::StoreExt;
 use crate::{
     ask::Peers,
     machine::RaftHandle,

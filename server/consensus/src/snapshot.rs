@@ -11,13 +11,13 @@ use handfast_proto::peer::{
 };
 use handfast_storage::{
     disk::Disk,
-    spool::{Spool, encode_rows},
     state::Row,
 };
 use openraft::storage::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 
 use crate::{
+    shim::{HeaderExt, Spool, encode_rows},
     ask::{AskError, Peers},
     machine::{SnapshotSource, StateSnapshot},
     types::{LogId, RaftVote, from_stored_message, stored_message},
