@@ -1,0 +1,118 @@
+//! What the command line says.
+
+use handfast_fault::{ALL, Fault};
+
+pub(crate) const USAGE: &str = "\
+cargo xtask sim [--seeds N] [--from S]   runs N seeds, the first of which is S (default 1)
+cargo xtask sim --seed S                 replays one seed and explains what it finds
+  --members N          members of each cluster; otherwise the seed says 3 or 5
+  --fault NAME         switches one deliberate bug on; `all` hunts each of them
+  --check-determinism  runs each seed twice and compares
+  --trace              with --seed: writes what happened to target/sim/SEED.trace
+  --jobs N             seeds at a time (default: one per core)
+";
+
+/// The options, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) from: u64,
+    pub(crate) seeds: u64,
+    pub(crate) single: bool,
+    pub(crate) members: Option<usize>,
+    pub(crate) fault: Hunted,
+    pub(crate) twice: bool,
+    pub(crate) trace: bool,
+    pub(crate) jobs: usize,
+}
+
+/// Which deliberate bugs to switch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hunted {
+    None,
+    One(Fault),
+    Each,
+}
+
+impl Args {
+    pub(crate) fn parse(words: &[String]) -> Result<Args, String> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut args = Args {
+            from: 1,
+            seeds: 100,
+            single: false,
+            members: None,
+            fault: Hunted::None,
+            twice: false,
+            trace: false,
+            jobs: cores,
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--seeds" => args.seeds = number(word, value()?)?,
+                "--from" => args.from = number(word, value()?)?,
+                "--seed" => {
+                    args.from = number(word, value()?)?;
+                    (args.seeds, args.single) = (1, true);
+                }
+                "--members" => args.members = Some(number(word, value()?)? as usize),
+                "--fault" => args.fault = hunted(value()?)?,
+                "--jobs" => args.jobs = (number(word, value()?)? as usize).max(1),
+                "--check-determinism" => args.twice = true,
+                "--trace" => args.trace = true,
+                other => return Err(format!("no option {other}")),
+            }
+        }
+        match args.members {
+            Some(members) if ![1, 3, 5].contains(&members) => {
+                Err(format!("--members {members}: take 1, 3 or 5"))
+            }
+            _ => Ok(args),
+        }
+    }
+}
+
+fn number(name: &str, text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("{name} {text}: not a number"))
+}
+
+fn hunted(name: &str) -> Result<Hunted, String> {
+    if name == "all" {
+        return Ok(Hunted::Each);
+    }
+    let found = ALL.into_iter().find(|fault| format!("{fault:?}") == name);
+    found.map(Hunted::One).ok_or_else(|| {
+        let known = ALL.map(|fault| format!("{fault:?}")).join(" ");
+        format!("no fault {name}; there are: all {known}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Args::parse(&words)
+    }
+
+    #[test]
+    fn options_are_read() {
+        let args = parse("--seeds 7 --from 5 --members 3 --fault AckBeforeSync").unwrap();
+        assert_eq!((args.seeds, args.from, args.members), (7, 5, Some(3)));
+        assert_eq!(args.fault, Hunted::One(Fault::AckBeforeSync));
+        let one = parse("--seed 123 --trace").unwrap();
+        assert_eq!((one.seeds, one.from, one.single, one.trace), (1, 123, true, true));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_there_is() {
+        assert!(parse("--seeds").is_err());
+        assert!(parse("--seeds many").is_err());
+        assert!(parse("--members 4").is_err());
+        assert!(parse("--what").is_err());
+        assert!(parse("--fault Nothing").unwrap_err().contains("VoteNotSaved"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Tests the tests: deliberate bugs are switched on one by one, and each must be found.
+//!
+//! Owns how many seeds each may take. A bug that hides longer means that the checks, the faults or
+//! the workload are too weak.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use handfast_fault::Fault;
+
+use crate::args::Args;
+use crate::run::Order;
+use crate::seeds::sweep;
+
+/// Each bug, with the most seeds that finding it may take.
+pub(crate) const HUNTS: [(Fault, u64); 12] = [
+    (Fault::AckBeforeSync, 50),
+    (Fault::ApplyOutOfOrder, 50),
+    (Fault::ReadWithoutIndex, 50),
+    (Fault::ReadBeforeApplied, 50),
+    (Fault::ExpireUnderOldTerm, 50),
+    (Fault::WatchSkipsRevision, 50),
+    (Fault::WatchRepeatsRevision, 50),
+    (Fault::ForwardTwice, 50),
+    (Fault::VoteNotSaved, 50),
+    (Fault::ReplayForgotten, 50),
+    (Fault::TxnSkipsCompare, 50),
+    (Fault::LeaseNotExtended, 50),
+];
+
+/// Hunts one bug; the first problem that gave it away.
+pub(crate) fn hunt(fault: Fault, args: &Args) -> Result<(u64, String), String> {
+    let limit = HUNTS.iter().find(|(known, _)| *known == fault);
+    let limit = limit.map_or(50, |(_, limit)| *limit);
+    let args = Args {
+        seeds: limit,
+        ..args.clone()
+    };
+    let order = |seed| Order {
+        seed,
+        members: args.members,
+        fault: Some(fault),
+        trace: false,
+    };
+    let evidence = std::sync::Mutex::new(None);
+    let found = AtomicBool::new(false);
+    handfast_fault::set(Some(fault));
+    let totals = sweep(&args, order, |outcome, _| {
+        if let Some(problem) = outcome.problems.first() {
+            let mut evidence = evidence.lock().unwrap_or_else(|it| it.into_inner());
+            evidence.get_or_insert((outcome.seed, problem.clone()));
+            found.store(true, Ordering::Relaxed);
+        }
+        found.load(Ordering::Relaxed)
+    });
+    handfast_fault::set(None);
+    match evidence.into_inner().unwrap_or_else(|it| it.into_inner()) {
+        Some((seed, problem)) => {
+            let line = problem.lines().next().unwrap_or_default();
+            let line: String = line.chars().take(160).collect();
+            Ok((totals.seeds, format!("seed {seed}: {line}")))
+        }
+        None => Err(format!("{fault:?} was not found within {limit} seeds")),
+    }
+}

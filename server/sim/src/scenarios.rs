@@ -1,0 +1,1 @@
+//! Named situations with a fixed schedule.

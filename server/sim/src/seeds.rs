@@ -1,0 +1,206 @@
+//! Many seeds, several at a time, each in a runtime and a thread of its own.
+//!
+//! Owns the runtimes: one thread, paused time, seeded scheduling.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::panics;
+use crate::run::{Order, Outcome, run};
+
+/// Sums over all seeds of a call.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) seeds: u64,
+    pub(crate) failed: Vec<u64>,
+    pub(crate) span: Duration,
+    pub(crate) operations: usize,
+    pub(crate) answered: usize,
+    pub(crate) events: usize,
+    pub(crate) tenures: usize,
+    pub(crate) messages: u64,
+    pub(crate) faults: std::collections::BTreeMap<crate::plan::Kind, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.span += outcome.span;
+        self.operations += outcome.operations;
+        self.answered += outcome.answered;
+        self.events += outcome.events;
+        self.tenures += outcome.tenures;
+        self.messages += outcome.figures.messages;
+        for &(kind, count) in &outcome.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        if !outcome.problems.is_empty() {
+            self.failed.push(outcome.seed);
+        }
+    }
+}
+
+/// Runs one seed from beginning to end.
+pub(crate) fn play(order: Order) -> Outcome {
+    panics::collect();
+    handfast_consensus::seed_randomness(order.seed);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&order.seed.to_le_bytes()));
+    let mut outcome = match builder.build() {
+        Ok(runtime) => {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                runtime.block_on(run(order))
+            }));
+            ended.unwrap_or_default()
+        }
+        Err(error) => Outcome {
+            problems: vec![format!("no runtime: {error}")],
+            ..Outcome::default()
+        },
+    };
+    outcome.seed = order.seed;
+    outcome.problems.extend(panics::take());
+    outcome
+}
+
+/// Runs a seed once more and says where the two runs part.
+fn replay(order: Order, first: &mut Outcome) {
+    let second = play(order);
+    if second.fingerprint == first.fingerprint {
+        return;
+    }
+    let traced = Order {
+        trace: true,
+        ..order
+    };
+    let (one, other) = (play(traced), play(traced));
+    let pairs = one.lines.iter().zip(&other.lines);
+    let at = pairs.take_while(|(one, other)| one == other).count();
+    let line = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
+    first.problems.push(format!(
+        "two runs of one seed part at event {at}: {:?} and {:?}",
+        line(&one.lines),
+        line(&other.lines)
+    ));
+}
+
+/// Runs all seeds of `orders`, tells `report` of each, and stops early when it says so.
+pub(crate) fn sweep(
+    args: &Args,
+    order: impl Fn(u64) -> Order + Sync,
+    report: impl Fn(&Outcome, &Totals) -> bool + Sync,
+) -> Totals {
+    let next = AtomicU64::new(args.from);
+    let end = args.from.saturating_add(args.seeds);
+    let stop = AtomicBool::new(false);
+    let totals = Mutex::new(Totals::default());
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let order = order(seed);
+                    // Thread-local state must not pass from one seed to the next.
+                    let played = std::thread::scope(|own| {
+                        own.spawn(|| {
+                            let mut outcome = play(order);
+                            if args.twice {
+                                replay(order, &mut outcome);
+                            }
+                            outcome
+                        })
+                        .join()
+                    });
+                    let outcome = played.unwrap_or_else(|_| Outcome {
+                        seed,
+                        problems: vec!["the run panicked".to_owned()],
+                        ..Outcome::default()
+                    });
+                    // Only a panic while adding figures could poison it.
+                    let mut totals = totals.lock().unwrap_or_else(|it| it.into_inner());
+                    totals.add(&outcome);
+                    if report(&outcome, &totals) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    totals.into_inner().unwrap_or_else(|it| it.into_inner())
+}
+
+/// Prints progress now and then, and every failure with how to see it again.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    begun: Instant,
+    last: Mutex<Instant>,
+    /// Options that a replay needs besides the seed.
+    options: String,
+    goal: u64,
+}
+
+impl Printer {
+    pub(crate) fn new(goal: u64, options: String) -> Printer {
+        Printer {
+            begun: Instant::now(),
+            last: Mutex::new(Instant::now()),
+            options,
+            goal,
+        }
+    }
+
+    pub(crate) fn seed(&self, outcome: &Outcome, totals: &Totals) {
+        if !outcome.problems.is_empty() {
+            self.failure(outcome);
+        }
+        let mut last = self.last.lock().unwrap_or_else(|it| it.into_inner());
+        if last.elapsed() >= Duration::from_secs(10) {
+            *last = Instant::now();
+            println!("{} of {}: {}", totals.seeds, self.goal, self.sum(totals));
+        }
+    }
+
+    pub(crate) fn sum(&self, totals: &Totals) -> String {
+        let hours = totals.span.as_secs_f64() / 3600.0;
+        let took = self.begun.elapsed().as_secs_f64();
+        format!(
+            "{hours:.2} simulated hours in {took:.0} s, {} operations ({} answered), {} watch \
+             events, {} tenures and leases, {} messages, {} failed",
+            totals.operations,
+            totals.answered,
+            totals.events,
+            totals.tenures,
+            totals.messages,
+            totals.failed.len()
+        )
+    }
+
+    fn failure(&self, outcome: &Outcome) {
+        let seed = outcome.seed;
+        println!("\nseed {seed} FAILED; again: cargo xtask sim --seed {seed}{}", self.options);
+        for problem in outcome.problems.iter().take(8) {
+            println!("  {}", problem.replace('\n', "\n    "));
+        }
+        match save(&format!("{seed}.json"), outcome.history.to_json().ok()) {
+            Ok(path) => println!("  history: {}", path.display()),
+            Err(error) => println!("  the history cannot be saved: {error}"),
+        }
+    }
+}
+
+/// Writes a file below `target/sim`.
+pub(crate) fn save(name: &str, text: Option<String>) -> std::io::Result<PathBuf> {
+    let folder = PathBuf::from("target/sim");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(name);
+    std::fs::write(&path, text.unwrap_or_default())?;
+    Ok(path)
+}
