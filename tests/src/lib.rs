@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod client;
+pub mod cluster;
 pub mod dice;
 pub mod differential;
 pub mod harness;

@@ -12,4 +12,5 @@ pub use binary::{Subject, example, find, handfast, target_directory};
 pub use etcdctl::{Etcdctl, Output, Running};
 pub use http::http_get;
 pub use port::free_port;
+pub(crate) use server::clean_environment;
 pub use server::{Server, Setup};

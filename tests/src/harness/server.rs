@@ -267,7 +267,7 @@ impl Drop for Server {
 }
 
 /// Takes settings of the caller's shell away, which would change what the test means.
-fn clean_environment(command: &mut Command) {
+pub(crate) fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("ETCD") || name.starts_with("HANDFAST") {
