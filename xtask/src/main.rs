@@ -7,6 +7,7 @@ mod bench;
 mod metadata;
 mod provide;
 mod report;
+mod sim;
 mod snippets;
 mod test;
 mod tidy;
@@ -23,6 +24,7 @@ const USAGE: &str = "\
 cargo xtask test [STEP…]     everything that CI runs, or only the named steps
 cargo xtask tidy             the rules of the house
 cargo xtask bench [--record] instruction counts against the recorded ones, or record them anew
+cargo xtask sim [OPTION…]    whole clusters in virtual time; `--seed N` replays one
 cargo xtask snippets         the commands and programs of README.md
 ";
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(bench::Mode::Compare),
         ["bench", "--record"] => bench::run(bench::Mode::Record),
+        ["sim", options @ ..] => sim::run(options),
         ["snippets"] => snippets::run().map(drop),
         _ => {
             eprint!("{USAGE}");

@@ -7,13 +7,13 @@ use crate::{
     metadata::cargo,
     provide, report,
     report::{Counts, Report},
-    root, snippets, tidy,
+    root, sim, snippets, tidy,
 };
 
 /// One step: its name, and its work.
 type Step = (&'static str, fn() -> Result<Counts>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("machine", machine),
     ("format", format),
     ("tidy", tidy_step),
@@ -21,6 +21,7 @@ const STEPS: [Step; 11] = [
     ("clippy", clippy),
     ("build", build),
     ("tests", tests),
+    ("sim", sim::step),
     ("on-handfast", on_handfast),
     ("snippets", snippets::run),
     ("bench", bench_step),

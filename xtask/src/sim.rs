@@ -1,0 +1,76 @@
+//! Builds the simulator and runs it: by hand for one seed or many, and in CI for enough of them.
+//!
+//! Owns how it is built, and how much of it CI runs. What a run does is in `server/sim`.
+
+use std::process::Command;
+
+use crate::{
+    Result,
+    metadata::cargo,
+    report::{self, Counts},
+    root,
+};
+
+/// Seeds that CI runs.
+const SEEDS: &str = "500";
+/// Seeds that CI runs twice, to compare the two.
+const SEEDS_TWICE: &str = "6";
+
+/// Runs the simulator with these arguments.
+///
+/// # Errors
+/// When it cannot be built, or a seed fails.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    build()?;
+    let status = simulator(arguments).status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err("the simulator found something".into()),
+    }
+}
+
+/// What CI runs: many seeds, a few of them twice, and the hunt for every deliberate bug.
+///
+/// # Errors
+/// When one of them fails.
+pub(crate) fn step() -> Result<Counts> {
+    build()?;
+    let calls: [&[&str]; 3] = [
+        &["--check-determinism", "--seeds", SEEDS_TWICE],
+        &["--seeds", SEEDS],
+        &["--fault", "all"],
+    ];
+    let mut counts = Counts::default();
+    for arguments in calls {
+        report::counted(&mut simulator(arguments))?;
+        counts.passed += 1;
+    }
+    Ok(counts)
+}
+
+/// In a folder of its own: it is built with a flag that everything else goes without.
+fn build() -> Result<()> {
+    let arguments = [
+        "build",
+        "--package",
+        "handfast-sim",
+        "--profile",
+        "sim",
+        "--target-dir",
+        "target/sim",
+    ];
+    let mut build = Command::new(cargo());
+    build.args(arguments).arg("--quiet").current_dir(root());
+    // Only so can tokio's own choices be made to follow the seed.
+    build.env("RUSTFLAGS", "--cfg tokio_unstable");
+    match build.status()?.success() {
+        true => Ok(()),
+        false => Err("the simulator does not build".into()),
+    }
+}
+
+fn simulator(arguments: &[&str]) -> Command {
+    let mut command = Command::new(root().join("target/sim/sim/sim"));
+    command.args(arguments).current_dir(root());
+    command
+}
