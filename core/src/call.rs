@@ -12,11 +12,13 @@ use crate::{
     Error, ErrorKind,
     backoff::Backoff,
     error::classify::{Failure, Fate},
-    pool::{Link, Pool},
+    pool::{Link, Pool, Wait},
 };
 
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
+/// The longest wait after which all endpoints are asked again.
+const ROUND_LIMIT: Duration = Duration::from_millis(250);
 /// A read leaves a silent endpoint for another after half its time, but not sooner than this.
 const MIN_ATTEMPT: Duration = Duration::from_millis(500);
 
@@ -70,63 +72,100 @@ where
     F: Fn(Channel, Request<Req>) -> Fut,
     Fut: Future<Output = Result<Response<Resp>, Status>>,
 {
-    let started = Instant::now();
-    let deadline = started + call.timeout;
+    let deadline = Instant::now() + call.timeout;
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(pool.chance());
-    let mut doubt = false;
+    let mut trials = Trials::default();
     let mut avoid = None;
-    let mut attempts = 0u32;
-    let mut earlier: Option<(Failure, usize)> = None;
     loop {
-        attempts = attempts.saturating_add(1);
         let index = pool.pick(avoid);
         let failure = match attempt(pool, index, call, deadline, request, &send).await {
             Ok(response) => {
                 pool.succeeded(index);
                 return Outcome {
                     result: Ok(response),
-                    repeated_in_doubt: doubt,
+                    repeated_in_doubt: trials.doubt,
                 };
             }
             Err(failure) => failure,
         };
-        let again = may_repeat(call.safety, &failure)
-            && passes(failure.kind, pool.len())
-            && Instant::now() < deadline;
+        let again = may_repeat(call.safety, &failure) && passes(failure.kind, pool.len());
         if punishes(failure.kind) {
             pool.failed(index);
             avoid = Some(index);
         }
-        let earlier_doubt = doubt;
-        doubt |= call.safety != Safety::Read && failure.fate == Fate::Unknown;
-        // Only once every endpoint had its turn is there a reason to wait.
-        let wait = match attempts as usize % pool.len() {
-            0 => backoff.next(),
-            _ => Duration::ZERO,
-        };
-        if !again || Instant::now() + wait >= deadline {
-            let (failure, index) = match earlier {
-                // That there was no time left says less than what failed before.
-                Some(earlier) if failure.is_unconnected_deadline() => earlier,
-                _ => (failure, index),
-            };
-            let error = failure
-                .into_error(call.operation, pool.url(index), call.safety != Safety::Read)
-                .with_attempts(attempts)
-                .with_doubt(doubt);
-            return Outcome {
-                result: Err(error),
-                repeated_in_doubt: earlier_doubt,
-            };
-        }
+        let kind = failure.kind;
         tracing::debug!(
             operation = call.operation,
             endpoint = %pool.url(index),
             error = %failure.message,
-            "trying again"
+            again,
+            "an attempt failed"
         );
-        earlier = Some((failure, index));
+        let earlier_doubt = trials.doubt;
+        trials.doubt |= call.safety != Safety::Read && failure.fate == Fate::Unknown;
+        trials.note(index, failure);
+        // Only once every endpoint had its turn is there a reason to wait.
+        let wait = match trials.attempts as usize % pool.len().max(1) {
+            0 if kind == ErrorKind::TooManyRequests => backoff.next(),
+            // What is waited for is an election or a restart, and asking costs little.
+            0 => backoff.next().min(ROUND_LIMIT),
+            _ => Duration::ZERO,
+        };
+        if !again || Instant::now() + wait >= deadline {
+            return Outcome {
+                result: Err(trials.into_error(pool, call)),
+                repeated_in_doubt: earlier_doubt,
+            };
+        }
         sleep(wait).await;
+    }
+}
+
+/// What a call's attempts came to.
+#[derive(Default)]
+struct Trials {
+    attempts: u32,
+    /// Whether one of them may have been carried out.
+    doubt: bool,
+    /// The last failure at each endpoint, the latest at the end.
+    failures: Vec<(usize, Failure)>,
+}
+
+impl Trials {
+    fn note(&mut self, index: usize, failure: Failure) {
+        self.attempts = self.attempts.saturating_add(1);
+        let earlier = self.failures.iter().position(|(known, _)| *known == index);
+        match earlier.map(|place| self.failures.remove(place)) {
+            // That there was no time left says less than what failed before.
+            Some(earlier) if failure.is_unconnected_deadline() => self.failures.push(earlier),
+            _ => self.failures.push((index, failure)),
+        }
+    }
+
+    fn into_error(mut self, pool: &Pool, call: Call) -> Error {
+        if self.failures.len() > 1
+            && let Some((_, last)) = self.failures.last()
+            && last.is_unconnected_deadline()
+        {
+            self.failures.rotate_right(1);
+        }
+        let tried = self
+            .failures
+            .iter()
+            .map(|(index, failure)| (pool.url(*index), failure.message.clone()))
+            .collect();
+        let Some((index, failure)) = self.failures.pop() else {
+            return Error::protocol(call.operation, "no endpoint was asked");
+        };
+        failure
+            .into_error(
+                call.operation,
+                &pool.url(index),
+                call.safety != Safety::Read,
+            )
+            .with_attempts(self.attempts)
+            .with_doubt(self.doubt)
+            .with_tried(tried)
     }
 }
 
@@ -144,7 +183,8 @@ where
     Fut: Future<Output = Result<Response<Resp>, Status>>,
 {
     let begun = Instant::now();
-    let link = match timeout_at(deadline, pool.link(index)).await {
+    // While nothing was sent, even a write may go elsewhere.
+    let link = match timeout_at(share(pool, deadline), pool.link(index)).await {
         Ok(link) => link?,
         Err(_) => {
             return Err(Failure::unconnected_deadline(begun.elapsed()));
@@ -152,12 +192,7 @@ where
     };
     let attempt_deadline = match call.safety {
         Safety::Write => deadline,
-        _ if pool.len() == 1 => deadline,
-        _ => {
-            let now = Instant::now();
-            let half = deadline.saturating_duration_since(now) / 2;
-            deadline.min(now + half.max(MIN_ATTEMPT))
-        }
+        Safety::Read | Safety::Repeatable => share(pool, deadline),
     };
     let mut request = Request::new(request.clone());
     request.set_timeout(attempt_deadline.saturating_duration_since(Instant::now()));
@@ -165,6 +200,7 @@ where
         demand_leader(&mut request);
     }
     let sent = Instant::now();
+    let _waiting = pool.wait(&link, Wait::Call);
     match timeout_at(attempt_deadline, send(link.channel.clone(), request)).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => {
@@ -178,6 +214,16 @@ where
             Err(failure)
         }
     }
+}
+
+/// Until when one endpoint may take before another has its turn.
+fn share(pool: &Pool, deadline: Instant) -> Instant {
+    if pool.len() == 1 {
+        return deadline;
+    }
+    let now = Instant::now();
+    let half = deadline.saturating_duration_since(now) / 2;
+    deadline.min(now + half.max(MIN_ATTEMPT))
 }
 
 /// Gives up the connection of a failure in which no server spoke.

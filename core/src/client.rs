@@ -228,7 +228,8 @@ impl Client {
     /// The endpoints, as `http://host:port`.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        self.shared.pool.urls().map(str::to_owned).collect()
+        let urls = self.shared.pool.urls();
+        urls.iter().map(ToString::to_string).collect()
     }
 
     /// Watches keys. Needs no `await`: the watch is made by the client's watch task, and reports
@@ -263,7 +264,7 @@ impl Client {
         let index = pool.pick(None);
         match pool.link(index).await {
             Ok(link) => Ok(link.channel),
-            Err(failure) => Err(failure.into_error("connect", pool.url(index), false)),
+            Err(failure) => Err(failure.into_error("connect", &pool.url(index), false)),
         }
     }
 

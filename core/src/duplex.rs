@@ -13,7 +13,7 @@ use crate::{
     ErrorKind,
     call::{demand_leader, note, punishes},
     error::classify::{Failure, Fate},
-    pool::{Link, Pool},
+    pool::{Link, Pool, Wait, Waiting},
 };
 
 /// What a stream's requests are read from.
@@ -27,11 +27,18 @@ pub(crate) struct Duplex<Req, Resp> {
     state: State<Resp>,
 }
 
-type Opened<Resp> = Result<(Link, Streaming<Resp>), Failure>;
+type Opened<Resp> = Result<Live<Resp>, Failure>;
+
+/// An open stream.
+struct Live<Resp> {
+    link: Link,
+    replies: Box<Streaming<Resp>>,
+    _waiting: Option<Waiting>,
+}
 
 enum State<Resp> {
     Opening(BoxFuture<'static, Opened<Resp>>),
-    Live(Link, Box<Streaming<Resp>>),
+    Live(Live<Resp>),
     Over,
 }
 
@@ -55,9 +62,16 @@ impl<Req: Send + 'static, Resp: Send + 'static> Duplex<Req, Resp> {
             if require_leader {
                 demand_leader(&mut request);
             }
+            let opening = own_pool.wait(&link, Wait::Call);
             // A Go server sends its headers with the first reply, so this waits for one.
-            match start(link.channel.clone(), request).await {
-                Ok(response) => Ok((link, response.into_inner())),
+            let started = start(link.channel.clone(), request).await;
+            drop(opening);
+            match started {
+                Ok(response) => Ok(Live {
+                    _waiting: own_pool.wait(&link, Wait::Stream),
+                    link,
+                    replies: Box::new(response.into_inner()),
+                }),
                 Err(status) => {
                     let failure = Failure::read(&status);
                     note(&own_pool, &link, &failure);
@@ -90,16 +104,16 @@ impl<Req: Send + 'static, Resp: Send + 'static> Duplex<Req, Resp> {
         loop {
             match &mut self.state {
                 State::Opening(opening) => match opening.await {
-                    Ok((link, stream)) => self.state = State::Live(link, Box::new(stream)),
+                    Ok(live) => self.state = State::Live(live),
                     Err(failure) => return Err(self.fail(failure)),
                 },
-                State::Live(link, stream) => {
-                    let failure = match stream.message().await {
+                State::Live(live) => {
+                    let failure = match live.replies.message().await {
                         Ok(Some(message)) => return Ok(message),
                         Ok(None) => ended(),
                         Err(status) => Failure::read(&status),
                     };
-                    note(&self.pool, link, &failure);
+                    note(&self.pool, &live.link, &failure);
                     return Err(self.fail(failure));
                 }
                 State::Over => std::future::pending().await,
@@ -109,8 +123,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> Duplex<Req, Resp> {
 
     /// Gives the stream up as silent, with its connection.
     pub(crate) fn abandon(mut self) {
-        if let State::Live(link, _) = &self.state {
-            self.pool.discard(link);
+        if let State::Live(live) = &self.state {
+            self.pool.discard(&live.link);
         }
         self.state = State::Over;
         self.pool.failed(self.index);

@@ -147,6 +147,8 @@ struct Inner {
     code: Option<Code>,
     in_doubt: bool,
     attempts: u32,
+    /// The last failure at each endpoint that was asked.
+    tried: Vec<(Arc<str>, String)>,
 }
 
 impl Error {
@@ -164,6 +166,7 @@ impl Error {
             code: None,
             in_doubt: false,
             attempts: 0,
+            tried: Vec::new(),
         }))
     }
 
@@ -192,6 +195,11 @@ impl Error {
 
     pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn with_tried(mut self, tried: Vec<(Arc<str>, String)>) -> Self {
+        self.0.tried = tried;
         self
     }
 
@@ -241,6 +249,12 @@ impl Error {
         &self.0.message
     }
 
+    /// What failed last at each endpoint that was asked, the latest at the end.
+    pub fn tried(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tried = self.0.tried.iter();
+        tried.map(|(endpoint, message)| (&**endpoint, message.as_str()))
+    }
+
     /// How often the call was tried.
     #[must_use]
     pub fn attempts(&self) -> u32 {
@@ -252,10 +266,22 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         f.write_str(inner.operation)?;
-        if let Some(endpoint) = &inner.endpoint {
-            write!(f, " at {endpoint}")?;
+        // Of a refusal that is no passing state, what failed elsewhere before is no cause.
+        if inner.tried.len() > 1 && inner.kind.is_passing() {
+            f.write_str(": no member could serve it")?;
+            for (place, (endpoint, message)) in inner.tried.iter().enumerate() {
+                write!(
+                    f,
+                    "{} {endpoint}: {message}",
+                    if place == 0 { ":" } else { ";" }
+                )?;
+            }
+        } else {
+            if let Some(endpoint) = &inner.endpoint {
+                write!(f, " at {endpoint}")?;
+            }
+            write!(f, ": {}", inner.message)?;
         }
-        write!(f, ": {}", inner.message)?;
         if inner.attempts > 1 {
             write!(f, " (tried {} times)", inner.attempts)?;
         }
@@ -285,6 +311,25 @@ mod tests {
              check that the server runs there and that the address is right"
         );
         assert!(error.is_retryable() && !error.in_doubt());
+    }
+
+    #[test]
+    fn every_endpoint_that_was_asked_is_named() {
+        let (a, b): (Arc<str>, Arc<str>) = (Arc::from("http://a:1"), Arc::from("http://b:2"));
+        let error = Error::local(ErrorKind::NoLeader, "get", "etcdserver: no leader")
+            .with_endpoint(&b)
+            .with_attempts(9)
+            .with_tried(vec![
+                (a, "connection refused".to_owned()),
+                (b, "etcdserver: no leader".to_owned()),
+            ]);
+        assert_eq!(
+            error.to_string(),
+            "get: no member could serve it: http://a:1: connection refused; \
+             http://b:2: etcdserver: no leader (tried 9 times); \
+             wait for the election, or ask another member"
+        );
+        assert_eq!(error.tried().count(), 2);
     }
 
     #[test]

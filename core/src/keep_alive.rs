@@ -285,7 +285,7 @@ impl Driver {
             return;
         };
         let index = stream.index();
-        let error = failure.into_error("lease_keep_alive", self.pool.url(index), false);
+        let error = failure.into_error("lease_keep_alive", &self.pool.url(index), false);
         if is_final {
             for renewal in std::mem::take(&mut self.waiting).into_values().flatten() {
                 let _ = renewal.reply.send(Err(error.clone()));
@@ -326,7 +326,7 @@ impl Driver {
             Connection::Open(stream) => {
                 self.silences = self.silences.saturating_add(1);
                 let index = stream.index();
-                let error = overdue().with_endpoint(self.pool.url(index));
+                let error = overdue().with_endpoint(&self.pool.url(index));
                 self.last_failure = Some(error);
                 stream.abandon();
                 if !self.waiting.is_empty() {

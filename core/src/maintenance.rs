@@ -75,7 +75,7 @@ impl Client {
                     alarm.alarm().as_str_name(),
                     alarm.member_id
                 );
-                Err(Error::local(kind, "health", message).with_endpoint(pool.url(0)))
+                Err(Error::local(kind, "health", message).with_endpoint(&pool.url(0)))
             }
         }
     }
@@ -164,7 +164,7 @@ impl Client {
     pub async fn snapshot(&self, endpoint: &str) -> Result<Streaming<SnapshotResponse>, Error> {
         let pool = self.shared.pool.only(endpoint)?;
         let unread = |failure: crate::error::classify::Failure| {
-            failure.into_error("snapshot", pool.url(0), false)
+            failure.into_error("snapshot", &pool.url(0), false)
         };
         let link = pool.link(0).await.map_err(unread)?;
         let answer = stub(link.channel).snapshot(SnapshotRequest {}).await;

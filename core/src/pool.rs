@@ -1,91 +1,41 @@
-//! The connections to a cluster's endpoints, and which of them to use next.
+//! The endpoints of a cluster, and which of them to use next.
 //!
-//! Owns connecting and the memory of what failed. Knows nothing of calls; who uses a link reports
-//! how it went.
+//! Owns the choice and the memory of what failed; [`member`] connects to one endpoint and [`pulse`]
+//! tells when it falls silent. Knows nothing of calls; who uses a link reports how it went.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
+mod member;
+mod pulse;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::{
-    Error, ErrorKind,
-    backoff::Backoff,
-    chance::Chance,
-    dial::Dial,
-    endpoint,
-    environment::Environment,
-    error::classify::{Failure, Fate},
-};
+use member::Member;
+pub(crate) use member::{Link, TransportOptions};
+pub(crate) use pulse::{Wait, Waiting};
 
-/// What every connection of a client is made with.
-#[derive(Debug, Clone)]
-pub(crate) struct TransportOptions {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) keep_alive_interval: Duration,
-    pub(crate) keep_alive_timeout: Duration,
-}
-
-/// Bytes a stream, and the connection, may have under way unread.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// How long an endpoint that failed is passed over: the first time, and at most.
-const FIRST_PENALTY: Duration = Duration::from_millis(100);
-const PENALTY_LIMIT: Duration = Duration::from_secs(5);
+use crate::{Error, chance::Chance, endpoint, environment::Environment, error::classify::Failure};
 
 /// The endpoints of one cluster.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    members: Vec<Arc<Member>>,
+    roster: RwLock<Roster>,
     preferred: AtomicUsize,
     options: TransportOptions,
     environment: Environment,
 }
 
 #[derive(Debug)]
-struct Member {
-    url: Arc<str>,
-    transport: Endpoint,
-    dial: Dial,
-    ready: Mutex<Option<Ready>>,
-    /// Held while connecting, so that callers share one attempt and its outcome.
-    connecting: tokio::sync::Mutex<Option<Refusal>>,
-    generation: AtomicU64,
-    health: Mutex<Health>,
-}
-
-#[derive(Debug)]
-struct Ready {
-    channel: Channel,
-    generation: u64,
-}
-
-#[derive(Debug)]
-struct Refusal {
-    at: Instant,
-    message: String,
-}
-
-#[derive(Debug)]
-struct Health {
-    not_before: Option<Instant>,
-    penalty: Backoff,
-}
-
-/// A connection that can be used now.
-#[derive(Debug, Clone)]
-pub(crate) struct Link {
-    pub(crate) index: usize,
-    pub(crate) channel: Channel,
-    generation: u64,
+struct Roster {
+    /// Only grows, so that an endpoint's number stays its own.
+    members: Vec<Arc<Member>>,
+    /// Those in use, in an order of this client's own: when a member fails, its clients spread
+    /// over all others.
+    order: Vec<usize>,
 }
 
 impl Pool {
@@ -98,63 +48,77 @@ impl Pool {
             .into_iter()
             .map(|url| Member::new(url, &options, &environment).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        // A random start spreads many clients over the members.
-        let preferred = AtomicUsize::new(environment.chance.below(members.len()));
-        Ok(Self {
-            members,
-            preferred,
-            options,
-            environment,
-        })
+        Ok(Self::of(members, options, environment))
     }
 
+    fn of(members: Vec<Arc<Member>>, options: TransportOptions, environment: Environment) -> Self {
+        let mut order = Vec::with_capacity(members.len());
+        for index in 0..members.len() {
+            order.insert(environment.chance.below(index + 1), index);
+        }
+        Self {
+            preferred: AtomicUsize::new(order.first().copied().unwrap_or(0)),
+            roster: RwLock::new(Roster { members, order }),
+            options,
+            environment,
+        }
+    }
+
+    /// How many endpoints are in use.
     pub(crate) fn len(&self) -> usize {
-        self.members.len()
+        self.roster.read().order.len()
     }
 
     pub(crate) fn chance(&self) -> &Chance {
         &self.environment.chance
     }
 
-    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| &*member.url)
+    /// The endpoints in use, those the client was given first.
+    pub(crate) fn urls(&self) -> Vec<Arc<str>> {
+        let roster = self.roster.read();
+        let mut used = roster.order.clone();
+        used.sort_unstable();
+        used.iter()
+            .map(|index| Arc::clone(&roster.members[*index].url))
+            .collect()
     }
 
-    pub(crate) fn url(&self, index: usize) -> &Arc<str> {
-        &self.members[index].url
+    pub(crate) fn url(&self, index: usize) -> Arc<str> {
+        Arc::clone(&self.member(index).url)
+    }
+
+    fn member(&self, index: usize) -> Arc<Member> {
+        Arc::clone(&self.roster.read().members[index])
     }
 
     /// A pool of only `written`, which need not be one of this pool's endpoints; if it is, the
     /// connection is shared.
     pub(crate) fn only(&self, written: &str) -> Result<Self, Error> {
         let url = endpoint::parse_one(written.trim())?;
-        match self.members.iter().find(|member| *member.url == *url) {
-            Some(member) => Ok(Self {
-                members: vec![Arc::clone(member)],
-                preferred: AtomicUsize::new(0),
-                options: self.options.clone(),
-                environment: self.environment.clone(),
-            }),
-            None => Self::new(
-                vec![url.into()],
-                self.options.clone(),
-                self.environment.clone(),
-            ),
+        let options = self.options.clone();
+        let environment = self.environment.clone();
+        let roster = self.roster.read();
+        match roster.members.iter().find(|member| *member.url == *url) {
+            Some(member) => Ok(Self::of(vec![Arc::clone(member)], options, environment)),
+            None => Self::new(vec![url.into()], options, environment),
         }
     }
 
     /// The endpoint to use next: the preferred one unless it failed a moment ago. `avoid` is
     /// taken only if there is no other.
     pub(crate) fn pick(&self, avoid: Option<usize>) -> usize {
-        let count = self.members.len();
-        let start = self.preferred.load(Ordering::Relaxed);
+        let roster = self.roster.read();
+        let (members, order) = (&roster.members, &roster.order);
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let start = order.iter().position(|index| *index == preferred);
+        let (after, from) = order.split_at(start.unwrap_or(0));
         let now = Instant::now();
         let mut soonest: Option<(Instant, usize)> = None;
-        for index in (0..count).map(|step| (start + step) % count) {
-            if count > 1 && avoid == Some(index) {
+        for &index in from.iter().chain(after) {
+            if order.len() > 1 && avoid == Some(index) {
                 continue;
             }
-            match self.members[index].health.lock().not_before {
+            match members[index].not_before() {
                 Some(at) if at > now => {
                     if soonest.is_none_or(|(best, _)| at < best) {
                         soonest = Some((at, index));
@@ -163,58 +127,26 @@ impl Pool {
                 _ => return index,
             }
         }
-        soonest.map_or(start % count, |(_, index)| index)
+        soonest.map_or(preferred, |(_, index)| index)
     }
 
     /// A link to endpoint `index`, connecting if need be. A failure means that nothing was sent.
     ///
     /// Cancel safe: a dropped attempt is taken over by the next caller.
     pub(crate) async fn link(&self, index: usize) -> Result<Link, Failure> {
-        let member = &self.members[index];
-        if let Some(link) = member.ready_link(index) {
-            return Ok(link);
-        }
-        let asked = Instant::now();
-        let mut refusal = member.connecting.lock().await;
-        if let Some(link) = member.ready_link(index) {
-            return Ok(link);
-        }
-        if let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.at >= asked) {
-            return Err(not_connected(&refusal.message));
-        }
-        match member.connect().await {
-            Ok(channel) => {
-                *refusal = None;
-                let generation = member.generation.fetch_add(1, Ordering::Relaxed) + 1;
-                let link = Link {
-                    index,
-                    channel,
-                    generation,
-                };
-                *member.ready.lock() = Some(Ready {
-                    channel: link.channel.clone(),
-                    generation,
-                });
-                Ok(link)
-            }
-            Err(error) => {
-                let message = root_cause(&error);
-                *refusal = Some(Refusal {
-                    at: Instant::now(),
-                    message: message.clone(),
-                });
-                Err(not_connected(&message))
-            }
-        }
+        let member = self.member(index);
+        member.link(index).await
+    }
+
+    /// Says that somebody waits on `link`: if the member falls silent, the connection is broken,
+    /// since there are others to go to. Without others a slow answer is better than none.
+    pub(crate) fn wait(&self, link: &Link, wait: Wait) -> Option<Waiting> {
+        (self.len() > 1).then(|| link.wait(wait))
     }
 
     /// `index` answered: it is used until it fails.
     pub(crate) fn succeeded(&self, index: usize) {
-        let mut health = self.members[index].health.lock();
-        if health.not_before.take().is_some() {
-            health.penalty.reset();
-        }
-        drop(health);
+        self.roster.read().members[index].succeeded();
         if self.preferred.load(Ordering::Relaxed) != index {
             self.preferred.store(index, Ordering::Relaxed);
         }
@@ -222,93 +154,21 @@ impl Pool {
 
     /// `index` failed: it is passed over for a while, longer each time in a row.
     pub(crate) fn failed(&self, index: usize) {
-        let mut health = self.members[index].health.lock();
-        let penalty = health.penalty.next();
-        health.not_before = Some(Instant::now() + penalty);
+        self.roster.read().members[index].failed();
     }
 
     /// `link` is broken or silent: the next user makes a new connection.
     pub(crate) fn discard(&self, link: &Link) {
-        let mut ready = self.members[link.index].ready.lock();
-        if ready
-            .as_ref()
-            .is_some_and(|ready| ready.generation == link.generation)
-        {
-            *ready = None;
-        }
+        self.roster.read().members[link.index].discard(link);
     }
-}
-
-impl Member {
-    fn new(
-        url: Arc<str>,
-        options: &TransportOptions,
-        environment: &Environment,
-    ) -> Result<Self, Error> {
-        let transport = Endpoint::from_shared(url.to_string())
-            .map_err(|error| {
-                let message = format!("{url}: not an address: {}", root_cause(&error));
-                Error::local(ErrorKind::InvalidEndpoint, "connect", message)
-            })?
-            .connect_timeout(options.connect_timeout)
-            .http2_keep_alive_interval(options.keep_alive_interval)
-            .keep_alive_timeout(options.keep_alive_timeout)
-            // An etcd answers pings on a connection without streams by closing it.
-            .keep_alive_while_idle(false)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        Ok(Self {
-            url,
-            transport,
-            dial: environment.dial.clone(),
-            ready: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(None),
-            generation: AtomicU64::new(0),
-            health: Mutex::new(Health {
-                not_before: None,
-                penalty: Backoff::new(FIRST_PENALTY, PENALTY_LIMIT).drawn_by(&environment.chance),
-            }),
-        })
-    }
-
-    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
-        let (dial, url) = (self.dial.clone(), Arc::clone(&self.url));
-        let connector = tower::service_fn(move |_| {
-            let (dial, url) = (dial.clone(), Arc::clone(&url));
-            async move { dial.open(&url).await.map(TokioIo::new) }
-        });
-        self.transport.connect_with_connector(connector).await
-    }
-
-    fn ready_link(&self, index: usize) -> Option<Link> {
-        self.ready.lock().as_ref().map(|ready| Link {
-            index,
-            channel: ready.channel.clone(),
-            generation: ready.generation,
-        })
-    }
-}
-
-fn not_connected(message: &str) -> Failure {
-    Failure {
-        kind: ErrorKind::Connect,
-        fate: Fate::NotSent,
-        code: None,
-        message: format!("cannot connect: {message}"),
-    }
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{member::PENALTY_LIMIT, *};
+    use crate::{ErrorKind, error::classify::Fate};
 
     fn pool(count: usize) -> Pool {
         let urls = (1..=count)
@@ -324,6 +184,20 @@ mod tests {
             Environment::default(),
         )
         .unwrap()
+    }
+
+    /// The clients of a member that fails spread over the two others.
+    #[tokio::test(start_paused = true)]
+    async fn the_next_endpoint_differs_from_client_to_client() {
+        let mut next = [0; 3];
+        for _ in 0..400 {
+            let pool = pool(3);
+            pool.succeeded(0);
+            pool.failed(0);
+            next[pool.pick(None)] += 1;
+        }
+        assert_eq!(next[0], 0);
+        assert!(next[1] > 100 && next[2] > 100, "{next:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ use crate::{
 /// The id of messages that concern no watch or all of them.
 const NO_WATCH: i64 = -1;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-const WAIT_LIMIT: Duration = Duration::from_secs(2);
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The way to a client's watch task.
 #[derive(Debug, Clone)]
@@ -301,7 +301,7 @@ impl Driver {
         );
         self.close();
         if duplex::is_final(&failure) {
-            let error = failure.into_error("watch", self.pool.url(index), false);
+            let error = failure.into_error("watch", &self.pool.url(index), false);
             for watch in std::mem::take(&mut self.watches).into_values() {
                 watch.queue.end(Err(error.clone()));
             }
@@ -415,7 +415,7 @@ impl Driver {
             };
             let mut error = Error::local(kind, "watch", message);
             if let Connection::Open(stream) = &self.connection {
-                error = error.with_endpoint(self.pool.url(stream.index()));
+                error = error.with_endpoint(&self.pool.url(stream.index()));
             }
             watch.queue.end(Err(error));
         }
