@@ -13,8 +13,6 @@ use handfast_proto::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-#[allow(unused_imports)]
-use crate::shim::StoreExt;
 use crate::{ask::Peers, batcher::Proposer, member::Changes};
 
 /// How often the leader compares what members have applied.

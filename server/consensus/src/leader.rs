@@ -11,8 +11,6 @@ use handfast_proto::command::{Command, JoinSecret, LeaseExpire, command::Op};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio_util::sync::CancellationToken;
 
-#[allow(unused_imports)]
-use crate::shim::StoreExt;
 use crate::{
     ask::Peers, batcher::Proposer, counters::Counters, machine::RaftHandle, runtime,
     standing::Standing, types,

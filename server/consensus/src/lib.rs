@@ -34,7 +34,6 @@ mod read;
 pub mod recovery;
 mod runtime;
 mod service;
-mod shim;
 mod snapshot;
 mod standing;
 mod start;

@@ -198,7 +198,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
 }
 
 /// A failure of the store itself, in contrast to a command that was refused.
-fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
+pub(crate) fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
     match result {
         Err(error @ (Error::Halted(_) | Error::Storage(_))) => Some(error),
         _ => None,
@@ -206,7 +206,7 @@ fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
 }
 
 /// Turns a log entry into the store's: all commands of a proposal share its position.
-fn expand(
+pub(crate) fn expand(
     id: LogId,
     payload: EntryPayload<crate::types::Proposal, u64, crate::types::Member>,
     entries: &mut Vec<LogEntry>,

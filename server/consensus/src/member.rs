@@ -24,8 +24,6 @@ use openraft::{
 };
 use tokio::time::Instant;
 
-#[allow(unused_imports)]
-use crate::shim::StoreExt;
 use crate::{
     ask::Peers,
     machine::RaftHandle,

@@ -10,7 +10,10 @@ use handfast_proto::peer::{
     Describe, Description, LeaderMoved, MemberRefusal, Proposed, ReadIndexed, Refusal, Request,
     Response, SnapshotInstalled, StateHashes, Transferred, refusal::Reason, request, response,
 };
-use openraft::{errors::RaftError, raft::TransferLeaderError};
+use openraft::{
+    errors::RaftError,
+    raft::{AppendEntriesResponse, TransferLeaderError},
+};
 
 use crate::{
     Inner, batcher,
@@ -196,6 +199,9 @@ impl PeerService {
         let previous = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(previous);
         let answer = self.inner.raft.append_entries(rpc).await.map_err(stopped)?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.inner.standing.heard();
+        }
         let appended = wire::encode_appended(answer, previous, last);
         Ok(response::Body::Appended(appended))
     }

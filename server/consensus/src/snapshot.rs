@@ -11,13 +11,12 @@ use handfast_proto::peer::{
 };
 use handfast_storage::{
     disk::Disk,
-    state::Row,
+    spool::{Cursor, Spool},
 };
 use openraft::storage::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 
 use crate::{
-    shim::{HeaderExt, Spool, encode_rows},
     ask::{AskError, Peers},
     machine::{SnapshotSource, StateSnapshot},
     types::{LogId, RaftVote, from_stored_message, stored_message},
@@ -26,8 +25,6 @@ use crate::{
 
 /// Bytes of rows in one chunk, about.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Rows in one chunk at the most.
-const CHUNK_ROWS: usize = 16 * 1024;
 /// How long the receiver may take for one chunk.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the receiver may take to replace its state.
@@ -77,16 +74,13 @@ pub(crate) async fn send(
     tracing::info!(to = format!("{to:x}"), "sending a snapshot");
     let offer = request::Body::SnapshotOffer(offer);
     let mut next = progress(to, peers.ask(to, offer, CHUNK_TIMEOUT).await?)?;
-    loop {
-        let (rows, after) = rows_from(state, next)?;
-        let Some(after) = after else { break };
-        let chunk = SnapshotChunk {
+    while let Some(chunk) = state.chunk(next, CHUNK_BYTES)? {
+        let chunk = request::Body::SnapshotChunk(SnapshotChunk {
             applied,
-            from: Some(cursor(next)),
-            next: Some(cursor(after)),
-            rows: encode_rows(&rows),
-        };
-        let chunk = request::Body::SnapshotChunk(chunk);
+            from: Some(cursor(chunk.from)),
+            next: Some(cursor(chunk.next)),
+            rows: chunk.rows,
+        });
         next = progress(to, peers.ask(to, chunk, CHUNK_TIMEOUT).await?)?;
     }
     let install = request::Body::SnapshotInstall(SnapshotInstall {
@@ -101,7 +95,7 @@ pub(crate) async fn send(
     }
 }
 
-fn progress(to: u64, answer: response::Body) -> Result<(i64, u32), SendError> {
+fn progress(to: u64, answer: response::Body) -> Result<Cursor, SendError> {
     let response::Body::SnapshotProgress(progress) = answer else {
         return Err(AskError::Unexpected(to).into());
     };
@@ -112,24 +106,8 @@ fn progress(to: u64, answer: response::Body) -> Result<(i64, u32), SendError> {
     Ok((next.main, next.sub))
 }
 
-fn cursor((main, sub): (i64, u32)) -> RowCursor {
+fn cursor((main, sub): Cursor) -> RowCursor {
     RowCursor { main, sub }
-}
-
-/// A chunk of rows and where the next one begins; no rows and no next one at the end.
-fn rows_from(
-    state: &handfast_mvcc::Snapshot,
-    from: (i64, u32),
-) -> Result<(Vec<Row>, Option<(i64, u32)>), handfast_mvcc::Error> {
-    let mut rows = Vec::new();
-    let mut bytes = 0;
-    state.rows(from, CHUNK_ROWS, &mut |row| {
-        bytes += row.key.len() + row.value.len() + 64;
-        rows.push(row);
-        bytes < CHUNK_BYTES
-    })?;
-    let next = rows.last().map(|row| (row.main, row.sub + 1));
-    Ok((rows, next))
 }
 
 /// What is known of the snapshot that is arriving.
@@ -169,19 +147,12 @@ impl Receiver {
     }
 
     /// Takes note of an offer, and says what is there of it already.
-    ///
-    /// Rows at or below the offered compaction mark may have been swept since an earlier part of
-    /// the history was received, a deletion among them: only what lies above can be built on.
     pub(crate) fn offer(&self, offer: SnapshotOffer) -> Result<SnapshotProgress, ReceiveError> {
         let header = SnapshotHeader::decode(&offer.header)?;
         let applied = offer.applied.map(wire::decode_log_id);
         let applied = applied.ok_or_else(|| malformed("an offer without a log id"))?;
         let spool = self.open()?;
-        let mut spool = spool.lock();
-        if spool.next().0 <= header.compact_revision {
-            spool.clear()?;
-        }
-        let next = Some(cursor(spool.next()));
+        let next = Some(cursor(spool.lock().begin(header.offer())?));
         *self.offered.lock() = Some(Offered {
             applied,
             offer,
@@ -270,7 +241,7 @@ impl Received {
     pub(crate) fn install(&self, store: &Store) -> Result<(), ReceiveError> {
         let mut spool = self.spool.lock();
         {
-            let mut rows = spool.rows()?;
+            let mut rows = spool.rows();
             store.install(self.header.clone(), &mut rows)?;
         }
         spool.clear()?;

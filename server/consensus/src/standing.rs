@@ -4,11 +4,12 @@
 //! not heard from a majority for an election timeout, or whose disk hangs, leads nobody.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
-use openraft::{AsyncRuntime, Instant, ServerState, async_runtime::watch::WatchReceiver};
+use openraft::{AsyncRuntime, Instant as _, ServerState, async_runtime::watch::WatchReceiver};
+use tokio::time::Instant;
 
 use crate::{machine::RaftHandle, runtime::Runtime};
 
@@ -40,16 +41,41 @@ pub(crate) struct Standing {
     me: u64,
     quorum_lost: AtomicBool,
     disk_hangs: AtomicBool,
+    /// When `heard_after` is counted from.
+    begin: Instant,
+    /// Milliseconds from `begin` until a leader was heard last; zero before that.
+    heard_after: AtomicU64,
+    /// A leader that was not heard for so long is none any more.
+    election_timeout: Duration,
 }
 
 impl Standing {
-    pub(crate) fn new(raft: RaftHandle, me: u64) -> Self {
+    pub(crate) fn new(raft: RaftHandle, me: u64, election_timeout: Duration) -> Self {
         Self {
             raft,
             me,
             quorum_lost: AtomicBool::new(false),
             disk_hangs: AtomicBool::new(false),
+            begin: Instant::now(),
+            heard_after: AtomicU64::new(0),
+            election_timeout,
         }
+    }
+
+    /// Notes a sign of life from the leader.
+    pub(crate) fn heard(&self) {
+        self.heard_after.store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Raft remembers a leader until there is another; to others a silent one is none.
+    fn is_heard(&self) -> bool {
+        let heard = self.heard_after.load(Ordering::Relaxed);
+        let silence = Duration::from_millis(self.now().saturating_sub(heard));
+        heard > 0 && silence <= self.election_timeout
     }
 
     /// Whether leadership, if raft believes in it, is worth nothing at the moment.
@@ -70,8 +96,11 @@ impl Standing {
     /// The leader, when one is known.
     pub(crate) fn leader(&self) -> Option<u64> {
         let leader = self.raft.server_metrics().borrow_watched().current_leader?;
-        let nobody = leader == self.me && self.is_suspended();
-        (!nobody).then_some(leader)
+        let leads = match leader == self.me {
+            true => !self.is_suspended(),
+            false => self.is_heard(),
+        };
+        leads.then_some(leader)
     }
 
     /// The term in which this member leads, if it does.

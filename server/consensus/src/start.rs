@@ -53,7 +53,7 @@ pub(crate) async fn start(options: Options) -> Result<Consensus, StartError> {
     leader::learn(&raft, &peers);
 
     let patience = options.request_timeout;
-    let standing = Arc::new(Standing::new(raft.clone(), id));
+    let standing = Arc::new(Standing::new(raft.clone(), id, options.election_timeout));
     let (proposer, waiting_proposals) = Proposer::new(patience, options.max_request_bytes);
     let (reads, waiting_reads) = ReadGate::new(Arc::clone(&standing), patience);
     let (leases, waiting_renewals) = LeaseClock::new(

@@ -1,5 +1,7 @@
 //! What a cluster promises, on members in one process.
 
+#![allow(clippy::unwrap_used)]
+
 mod net;
 
 use handfast_consensus::{Failure, MemberError, Role, Start};
@@ -103,6 +105,7 @@ async fn a_member_behind_the_log_gets_a_snapshot() {
         cluster.put(leader_now, &format!("k{n}"), "v").await;
     }
     until("the log to be purged", async || {
+        cluster.members[&leader_now].store().flush().unwrap();
         let first = cluster.members[&leader_now].status().applied_index;
         let purged = cluster.members[&leader_now].purged_index();
         (purged + 100 > first).then_some(())

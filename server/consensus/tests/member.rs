@@ -5,11 +5,16 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use handfast_consensus::{Consensus, Options, ProposeError, StartError};
+use futures::future::BoxFuture;
+use handfast_consensus::{
+    Consensus, Failure, Options, ProposeError, SpoolOptions, Start, StartError,
+    peer::{Pipe, Transport, Unreachable},
+};
 use handfast_mvcc::{Applied, Clock, MonotonicClock, Outcome, Store, StoreOptions};
 use handfast_proto::{
     command::{Command, LeaseGrant, MemberInfo, command::Op},
     etcdserverpb::{PutRequest, RangeRequest},
+    peer::{Request, Response},
 };
 use handfast_storage::{
     disk::RealDisk,
@@ -18,6 +23,24 @@ use handfast_storage::{
 };
 
 const MEMBER: u64 = 0xfeed;
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Transport for Nobody {
+    fn call(
+        &self,
+        to: &MemberInfo,
+        _: Request,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<Response, Unreachable>> {
+        panic!("a lone member has nobody to ask, but asked {}", to.id)
+    }
+
+    fn pipe(&self, to: &MemberInfo) -> BoxFuture<'static, Result<Pipe, Unreachable>> {
+        panic!("a lone member has nobody to ask, but asked {}", to.id)
+    }
+}
 
 async fn start(dir: &Path) -> Consensus {
     try_start(dir).await.unwrap()
@@ -35,7 +58,7 @@ async fn try_start(dir: &Path) -> Result<Consensus, StartError> {
     };
     let wal = Wal::open(disk.clone(), &dir.join("wal"), identity, options).unwrap();
     let path = dir.join("state.redb");
-    let state = Arc::new(State::open(disk, &path, StateOptions::default()).unwrap());
+    let state = Arc::new(State::open(disk.clone(), &path, StateOptions::default()).unwrap());
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
     let store_options = StoreOptions {
         clock: clock.clone(),
@@ -48,7 +71,19 @@ async fn try_start(dir: &Path) -> Result<Consensus, StartError> {
         ..MemberInfo::default()
     };
     Consensus::start(Options {
+        start: Start::Found(vec![member.clone()]),
         member,
+        cluster_id: 7,
+        transport: Arc::new(Nobody),
+        spool: SpoolOptions {
+            disk,
+            path: dir.join("spool"),
+        },
+        lease_read: false,
+        strict_reconfig: true,
+        max_learners: 1,
+        compare_rows_every: Duration::ZERO,
+        blocking: true,
         wal,
         store,
         clock,
@@ -225,5 +260,9 @@ async fn a_state_that_cannot_be_written_stops_the_member() {
     let member = start(dir.path()).await;
     member.store().halt("as the test wants it");
     assert!(member.propose(put("late", "x")).await.is_err());
-    assert!(member.failed().await.contains("as the test wants it"));
+    let failure = member.failed().await;
+    assert!(
+        matches!(&failure, Failure::Fatal(why) if why.contains("as the test wants it")),
+        "{failure:?}"
+    );
 }

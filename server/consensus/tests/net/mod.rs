@@ -1,5 +1,7 @@
 //! A cluster in one process: members over a network in memory that can be cut.
 
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
