@@ -241,7 +241,7 @@ fn may_repeat(safety: Safety, failure: &Failure) -> bool {
 fn passes(kind: ErrorKind, endpoints: usize) -> bool {
     match kind {
         ErrorKind::Learner => endpoints > 1,
-        ErrorKind::UnhealthyCluster => false,
+        ErrorKind::UnhealthyCluster | ErrorKind::LearnerNotReady => false,
         _ => kind.is_passing(),
     }
 }

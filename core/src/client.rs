@@ -19,6 +19,7 @@ use crate::{
     environment::Environment,
     pool::{Pool, TransportOptions},
     span,
+    sync::EndpointSync,
     watch::{WatchOptions, WatchStream, Watches},
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) max_txn_ops: usize,
     pub(crate) environment: Environment,
     watches: Watches,
+    sync: Option<EndpointSync>,
 }
 
 /// Settings of a [`Client`].
@@ -54,6 +56,7 @@ pub struct ClientBuilder {
     require_leader: bool,
     max_txn_ops: usize,
     transport: TransportOptions,
+    sync_endpoints: bool,
     environment: Environment,
 }
 
@@ -70,6 +73,7 @@ impl Default for ClientBuilder {
                 keep_alive_interval: Duration::from_secs(10),
                 keep_alive_timeout: Duration::from_secs(5),
             },
+            sync_endpoints: false,
             environment: Environment::default(),
         }
     }
@@ -122,6 +126,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether to learn from the cluster at which addresses its members serve clients, and use
+    /// those too (default false). Asked at the first call and about every 30 s.
+    ///
+    /// Only for clusters whose members advertise addresses this client can reach. Those given by
+    /// [`endpoints`](Self::endpoints) stay in use; learners, addresses with TLS, and `localhost`
+    /// of another machine are left out.
+    pub fn sync_endpoints(mut self, sync: bool) -> Self {
+        self.sync_endpoints = sync;
+        self
+    }
+
     /// Connects with `connect`, which is given the endpoint's address, instead of the network.
     ///
     /// With [`clock`](Self::clock) and [`seed`](Self::seed) a seam for simulations: all other
@@ -168,6 +183,7 @@ impl ClientBuilder {
                 require_leader: self.require_leader,
                 max_txn_ops: self.max_txn_ops,
                 environment,
+                sync: self.sync_endpoints.then(EndpointSync::default),
             }),
             namespace: self.namespace,
             timeout: self.timeout,
@@ -225,7 +241,7 @@ impl Client {
         self.timeout
     }
 
-    /// The endpoints, as `http://host:port`.
+    /// The endpoints in use, as `http://host:port`.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         let urls = self.shared.pool.urls();
@@ -283,6 +299,9 @@ impl Client {
     }
 
     pub(crate) fn call(&self, operation: &'static str, safety: Safety) -> Call {
+        if let Some(sync) = &self.shared.sync {
+            sync.start(&self.shared.pool);
+        }
         Call {
             operation,
             safety,

@@ -24,8 +24,19 @@ impl Client {
     /// # Errors
     /// That no endpoint answered in time.
     pub async fn members(&self) -> Result<MemberListResponse, Error> {
-        let request = MemberListRequest { linearizable: true };
-        let call = self.call("member_list", Safety::Read);
+        self.member_list(true).await
+    }
+
+    /// The members, by ascending id: as the cluster agreed last, or (not `linearizable`) as far as
+    /// the member that is asked knows, which it tells without a leader too. An etcd before 3.5
+    /// knows only the latter.
+    ///
+    /// # Errors
+    /// That no endpoint answered in time.
+    pub async fn member_list(&self, linearizable: bool) -> Result<MemberListResponse, Error> {
+        let request = MemberListRequest { linearizable };
+        let mut call = self.call("member_list", Safety::Read);
+        call.require_leader &= linearizable;
         let send = |channel, request| async move { stub(channel).member_list(request).await };
         call::run(&self.shared.pool, call, &request, send)
             .await
@@ -36,6 +47,7 @@ impl Client {
     ///
     /// # Errors
     /// [`MemberExists`](crate::ErrorKind::MemberExists),
+    /// [`InvalidMemberUrl`](crate::ErrorKind::InvalidMemberUrl),
     /// [`UnhealthyCluster`](crate::ErrorKind::UnhealthyCluster), or another refusal.
     pub async fn member_add(
         &self,
@@ -51,6 +63,19 @@ impl Client {
         call::run(&self.shared.pool, call, &request, send)
             .await
             .result
+    }
+
+    /// Adds a member that will listen to its peers at `peer_urls` and does not vote until it is
+    /// [promoted](Self::member_promote).
+    ///
+    /// # Errors
+    /// [`TooManyLearners`](crate::ErrorKind::TooManyLearners), and those of
+    /// [`member_add`](Self::member_add).
+    pub async fn member_add_learner(
+        &self,
+        peer_urls: Vec<String>,
+    ) -> Result<MemberAddResponse, Error> {
+        self.member_add(peer_urls, true).await
     }
 
     /// Removes member `id`.
@@ -91,8 +116,9 @@ impl Client {
     /// Makes the learner `id` a voting member.
     ///
     /// # Errors
-    /// [`MemberNotFound`](crate::ErrorKind::MemberNotFound), or that it is no learner or too far
-    /// behind.
+    /// [`MemberNotFound`](crate::ErrorKind::MemberNotFound),
+    /// [`NotLearner`](crate::ErrorKind::NotLearner), or
+    /// [`LearnerNotReady`](crate::ErrorKind::LearnerNotReady): it is too far behind.
     pub async fn member_promote(&self, id: u64) -> Result<MemberPromoteResponse, Error> {
         let request = MemberPromoteRequest { id };
         let call = self.call("member_promote", Safety::Write);

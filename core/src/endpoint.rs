@@ -2,7 +2,7 @@
 //!
 //! Owns their spelling. Knows nothing of connections.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{Error, ErrorKind};
 
@@ -114,6 +114,32 @@ pub(crate) fn parse_one(text: &str) -> Result<String, Error> {
     Ok(format!("http://{host}:{port}"))
 }
 
+/// Whether `url`, as [`parse`] spells it, means the machine it is read on.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    match host(url) {
+        None => true,
+        Some(host) => {
+            host == "localhost"
+                || host
+                    .parse::<IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+/// Whether `url`, as [`parse`] spells it, is a place to listen at but not one to go to.
+pub(crate) fn is_unspecified(url: &str) -> bool {
+    host(url)
+        .and_then(|host| host.parse::<IpAddr>().ok())
+        .is_some_and(|address| address.is_unspecified())
+}
+
+/// The host without brackets; a Unix socket has none.
+fn host(url: &str) -> Option<&str> {
+    let (host, _) = split_port(url.strip_prefix("http://")?)?;
+    Some(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
 /// Host and port; an IPv6 host keeps its brackets.
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     if authority.starts_with('[') {
@@ -156,6 +182,22 @@ mod tests {
         assert_eq!(urls(vec!["[::1]:7".to_owned()]), ["http://[::1]:7"]);
         assert_eq!(urls("[::1]"), ["http://[::1]:2379"]);
         assert_eq!(urls("unix:///run/x.sock"), ["unix:///run/x.sock"]);
+    }
+
+    #[test]
+    fn addresses_of_this_machine_and_of_none_are_known() {
+        for url in [
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "http://localhost:1",
+            "unix:/x",
+        ] {
+            assert!(is_loopback(url) && !is_unspecified(url), "{url}");
+        }
+        for url in ["http://0.0.0.0:1", "http://[::]:1"] {
+            assert!(is_unspecified(url) && !is_loopback(url), "{url}");
+        }
+        assert!(!is_loopback("http://10.0.0.1:1") && !is_unspecified("http://node:1"));
     }
 
     #[test]

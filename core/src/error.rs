@@ -61,6 +61,18 @@ pub enum ErrorKind {
     MemberNotFound,
     /// A member with this id or peer address exists.
     MemberExists,
+    /// A peer address cannot be used.
+    InvalidMemberUrl,
+    /// The member to promote is a voting member already.
+    NotLearner,
+    /// The learner is too far behind the leader to be promoted.
+    LearnerNotReady,
+    /// The cluster has as many learners as it may.
+    TooManyLearners,
+    /// The leadership cannot go to this member.
+    BadLeaderTransferee,
+    /// The member belongs to another cluster.
+    ClusterMismatch,
     /// The cluster is not healthy enough for the change.
     UnhealthyCluster,
     /// The user may not do this.
@@ -99,6 +111,7 @@ impl ErrorKind {
                 | Self::TooManyRequests
                 | Self::Learner
                 | Self::UnhealthyCluster
+                | Self::LearnerNotReady
         )
     }
 
@@ -122,6 +135,12 @@ impl ErrorKind {
             Self::LeaseNotFound => "the lease ended or was revoked: grant a new one",
             Self::LeaseExists => "choose another lease id",
             Self::UnhealthyCluster => "bring the other members back first",
+            Self::InvalidMemberUrl => "write each peer address as http://host:port",
+            Self::NotLearner => "it votes already; there is nothing to do",
+            Self::LearnerNotReady => "wait until it has caught up, then promote it again",
+            Self::TooManyLearners => "promote or remove a learner first",
+            Self::BadLeaderTransferee => "name a voting member that runs",
+            Self::ClusterMismatch => "check that all endpoints belong to one cluster",
             Self::PermissionDenied => "grant the user a role that covers these keys",
             Self::Unimplemented => "the server is older than this call",
             Self::Protocol => "check that the endpoint is an etcd or handfast client address",

@@ -48,6 +48,7 @@ mod op;
 mod pool;
 pub mod session;
 mod span;
+mod sync;
 mod txn;
 mod watch;
 

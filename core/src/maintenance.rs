@@ -141,7 +141,8 @@ impl Client {
     /// Makes member `target` the leader. `endpoint` must be the present leader's.
     ///
     /// # Errors
-    /// [`NotLeader`](ErrorKind::NotLeader), or another refusal.
+    /// [`NotLeader`](ErrorKind::NotLeader),
+    /// [`BadLeaderTransferee`](ErrorKind::BadLeaderTransferee), or another refusal.
     pub async fn move_leader(
         &self,
         endpoint: &str,

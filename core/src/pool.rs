@@ -33,6 +33,8 @@ pub(crate) struct Pool {
 struct Roster {
     /// Only grows, so that an endpoint's number stays its own.
     members: Vec<Arc<Member>>,
+    /// How many of them, the first, the client was given; the others were learned.
+    given: usize,
     /// Those in use, in an order of this client's own: when a member fails, its clients spread
     /// over all others.
     order: Vec<usize>,
@@ -58,7 +60,11 @@ impl Pool {
         }
         Self {
             preferred: AtomicUsize::new(order.first().copied().unwrap_or(0)),
-            roster: RwLock::new(Roster { members, order }),
+            roster: RwLock::new(Roster {
+                given: members.len(),
+                members,
+                order,
+            }),
             options,
             environment,
         }
@@ -127,7 +133,35 @@ impl Pool {
                 _ => return index,
             }
         }
-        soonest.map_or(preferred, |(_, index)| index)
+        let any = order.first().copied().unwrap_or(0);
+        soonest.map_or(any, |(_, index)| index)
+    }
+
+    /// Uses `urls` too, and no more what was learned before and is not among them.
+    pub(crate) fn learn(&self, urls: &[Arc<str>]) {
+        let mut roster = self.roster.write();
+        let roster = &mut *roster;
+        for url in urls {
+            let known = roster.members.iter().position(|member| member.url == *url);
+            let index = match known {
+                Some(index) => index,
+                None => {
+                    let member = Member::new(Arc::clone(url), &self.options, &self.environment);
+                    // One that cannot be used is left out.
+                    let Ok(member) = member else { continue };
+                    roster.members.push(Arc::new(member));
+                    roster.members.len() - 1
+                }
+            };
+            if !roster.order.contains(&index) {
+                let place = self.environment.chance.below(roster.order.len() + 1);
+                roster.order.insert(place, index);
+            }
+        }
+        let (members, given) = (&roster.members, roster.given);
+        roster
+            .order
+            .retain(|index| *index < given || urls.contains(&members[*index].url));
     }
 
     /// A link to endpoint `index`, connecting if need be. A failure means that nothing was sent.
@@ -198,6 +232,20 @@ mod tests {
         }
         assert_eq!(next[0], 0);
         assert!(next[1] > 100 && next[2] > 100, "{next:?}");
+    }
+
+    #[tokio::test]
+    async fn learned_endpoints_come_and_go_and_given_ones_stay() {
+        let pool = pool(1);
+        let url = |port: u16| Arc::<str>::from(format!("http://127.0.0.1:{port}"));
+        pool.learn(&[url(1), url(2), url(3)]);
+        assert_eq!(pool.urls(), [url(1), url(2), url(3)]);
+        pool.succeeded(2);
+        pool.learn(&[url(2)]);
+        assert_eq!(pool.urls(), [url(1), url(2)]);
+        assert_ne!(pool.pick(None), 2, "it is not a member any more");
+        pool.learn(&[url(3)]);
+        assert_eq!(pool.urls(), [url(1), url(3)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -175,6 +175,13 @@ fn by_text(text: &str) -> Option<(ErrorKind, Fate)> {
         "lease already exists" => K::LeaseExists,
         "too large lease TTL" => K::LeaseTtlTooLarge,
         "member not found" => K::MemberNotFound,
+        "given member URLs are invalid" => K::InvalidMemberUrl,
+        "can only promote a learner member" => K::NotLearner,
+        "can only promote a learner member which is in sync with leader" => K::LearnerNotReady,
+        "too many learner members in cluster" => K::TooManyLearners,
+        "bad leader transferee" => K::BadLeaderTransferee,
+        "cluster ID mismatch" => K::ClusterMismatch,
+        "not capable" => K::Unimplemented,
         "member ID already exist" | "Peer URLs already exists" => K::MemberExists,
         "permission denied" | "auth: permission denied" => K::PermissionDenied,
         "invalid auth token"
@@ -291,6 +298,39 @@ mod tests {
     fn an_unknown_text_falls_back_to_the_code() {
         assert_eq!(read(Code::Unimplemented, "").kind, ErrorKind::Unimplemented);
         assert_eq!(read(Code::Unknown, "boom").kind, ErrorKind::Other);
+    }
+
+    #[test]
+    fn changes_of_the_membership_fail_for_a_reason_with_a_name() {
+        for (text, kind) in [
+            ("member not found", ErrorKind::MemberNotFound),
+            ("Peer URLs already exists", ErrorKind::MemberExists),
+            ("given member URLs are invalid", ErrorKind::InvalidMemberUrl),
+            ("can only promote a learner member", ErrorKind::NotLearner),
+            (
+                "can only promote a learner member which is in sync with leader",
+                ErrorKind::LearnerNotReady,
+            ),
+            (
+                "too many learner members in cluster",
+                ErrorKind::TooManyLearners,
+            ),
+            (
+                "re-configuration failed due to not enough started members",
+                ErrorKind::UnhealthyCluster,
+            ),
+            ("unhealthy cluster", ErrorKind::UnhealthyCluster),
+            ("not leader", ErrorKind::NotLeader),
+            ("bad leader transferee", ErrorKind::BadLeaderTransferee),
+        ] {
+            // The codes differ between versions of etcd; the texts do not.
+            let failure = read(Code::Unknown, &format!("etcdserver: {text}"));
+            assert_eq!(
+                (failure.kind, failure.fate),
+                (kind, Fate::Refused),
+                "{text}"
+            );
+        }
     }
 
     #[test]

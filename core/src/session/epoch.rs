@@ -29,6 +29,8 @@ use crate::{Client, clock::Clock};
 pub(crate) struct Core {
     pub(crate) number: u64,
     pub(crate) lease: i64,
+    /// The raft term in which it was granted.
+    pub(crate) term: u64,
     pub(crate) life: Life,
     pub(crate) client: Client,
     pub(crate) options: Arc<SessionOptions>,

@@ -112,6 +112,7 @@ async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core>
                 return Arc::new(Core {
                     number,
                     lease: grant.id,
+                    term: grant.header.raft_term,
                     life: Life::new(Arc::clone(&shared.clock), options.caution, sent, ttl),
                     client: shared.client.clone(),
                     options: Arc::clone(options),
@@ -137,6 +138,8 @@ struct Renewal<'a> {
     core: &'a Core,
     /// Which cluster answered last; another one has other data.
     cluster: &'a mut Option<u64>,
+    /// The newest raft term an answer came from.
+    term: u64,
     next: Duration,
     sent: Duration,
     attempt: Option<Attempt>,
@@ -151,6 +154,7 @@ impl<'a> Renewal<'a> {
             shared,
             core,
             cluster,
+            term: core.term,
             next: now + interval(chance, core.life.ttl()),
             sent: now,
             attempt: None,
@@ -213,6 +217,12 @@ impl<'a> Renewal<'a> {
                 if self.cluster.replace(id).is_some_and(|known| known != id) {
                     return Some(LostReason::Restored);
                 }
+                if alive.header.raft_term < self.term {
+                    // A leader that is none any more; another counts the lease's time.
+                    self.unanswered();
+                    return None;
+                }
+                self.term = alive.header.raft_term;
                 let ttl = lease::seconds(alive.ttl);
                 if self.core.life.renew(self.sent, ttl) == Err(TooLate) {
                     return Some(LostReason::Expired);
@@ -224,11 +234,15 @@ impl<'a> Renewal<'a> {
             Err(error) if error.kind() == ErrorKind::LeaseNotFound => Some(LostReason::Revoked),
             Err(error) => {
                 tracing::debug!(target: "handfast::session", %error, "keepalive unanswered");
-                self.core.life.suspend();
-                self.next = self.shared.clock.now() + self.backoff.next();
+                self.unanswered();
                 None
             }
         }
+    }
+
+    fn unanswered(&mut self) {
+        self.core.life.suspend();
+        self.next = self.shared.clock.now() + self.backoff.next();
     }
 }
 

@@ -5,13 +5,15 @@
 // Every test binary uses a part of this.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod cluster;
+
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
+pub use cluster::{Cluster, free_ports};
 use handfast_core::{Client, WatchEvent, WatchStream};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
@@ -149,22 +151,6 @@ impl Drop for Etcd {
             let _ = child.wait();
         }
     }
-}
-
-/// Ports for one test: free now, and below those the kernel hands out by itself, so that they
-/// stay free while a server restarts.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = std::process::id() * 97;
-    std::array::from_fn(|_| {
-        loop {
-            let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-            let port = 10_000 + u16::try_from(number).unwrap();
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        }
-    })
 }
 
 /// An address at which every connection is refused as long as the socket is held.

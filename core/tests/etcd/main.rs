@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod cluster;
+mod cluster_writes;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
