@@ -3,13 +3,19 @@
 //! Owns two small duties: the cluster learns this member's name and client addresses, and the
 //! operator finds the token by which further members join. Neither holds up serving.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use handfast_proto::command::MemberInfo;
 
 use crate::api::Node;
 use crate::limits;
+
+/// Name of the file with the join token, in the data directory.
+const TOKEN_FILE: &str = "JOIN_TOKEN";
 
 /// Tells the cluster how this member is called and where clients find it, until it knows.
 pub(crate) async fn publish(node: Arc<Node>, wanted: MemberInfo) {
@@ -46,13 +52,10 @@ pub(crate) async fn write_join_token(node: Arc<Node>, dir: PathBuf, address: Opt
             None => tokio::time::sleep(limits::ANNOUNCE_PAUSE).await,
         }
     };
-    let path = handfast_storage::data_dir::join_token_path(&dir);
+    let path = dir.join(TOKEN_FILE);
     let written = {
-        let dir = dir.clone();
-        crate::lanes::blocking(move || {
-            handfast_storage::data_dir::write_join_token(&dir, &token)
-        })
-        .await
+        let path = path.clone();
+        crate::lanes::blocking(move || write_private(&path, &token)).await
     };
     match (written, address) {
         (Err(error), _) => tracing::warn!(%error, "the join token cannot be written"),
@@ -64,4 +67,10 @@ pub(crate) async fn write_join_token(node: Arc<Node>, dir: PathBuf, address: Opt
         ),
         (Ok(()), None) => {}
     }
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    writeln!(options.open(path)?, "{text}")
 }

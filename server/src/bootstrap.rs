@@ -135,20 +135,24 @@ impl Wishes {
                 owner: owner.id,
             });
         }
-        let named = self.others();
+        let elsewhere = |urls: Vec<String>| -> Vec<String> {
+            urls.into_iter().filter(|url| !is_own(url)).collect()
+        };
+        let named = elsewhere(self.others());
         let stored = known.iter().flat_map(|member| member.peer_urls.clone());
-        let mut urls: Vec<String> = named.into_iter().chain(stored).collect();
-        urls.sort();
-        urls.dedup();
-        urls.retain(|url| !is_own(url));
-        let answers = ask::describe_each(transport, &urls).await;
-        self.check_answers(identity, answers)
+        let stored = elsewhere(stored.filter(|url| !named.contains(url)).collect());
+        let (named, stored) = tokio::join!(
+            ask::describe_each(transport, &named),
+            ask::describe_each(transport, &stored),
+        );
+        self.check_answers(identity, &named)?;
+        self.check_answers(identity, &stored)
     }
 
     fn check_answers(
         &self,
         identity: Identity,
-        answers: Vec<(String, Description)>,
+        answers: &[(String, Description)],
     ) -> Result<(), BootstrapError> {
         let copied = answers
             .iter()
@@ -353,7 +357,10 @@ impl Wishes {
             .iter()
             .filter(|founder| founder.name != self.name)
             .flat_map(|founder| texts(&founder.peer_urls));
-        let joined = self.join.iter().flat_map(|(addresses, _)| addresses.clone());
+        let joined = self
+            .join
+            .iter()
+            .flat_map(|(addresses, _)| addresses.clone());
         let mut urls: Vec<String> = named.chain(joined).collect();
         urls.retain(|url| !self.peer_urls.contains(url));
         urls

@@ -17,14 +17,14 @@ use crate::announce;
 use crate::api::{Node, Settings, Streams};
 use crate::bootstrap::Wishes;
 use crate::config::{Config, PeerListener, Url};
-use crate::dispatch::{Dispatch, Offer, Services};
+use crate::dispatch::{Offer, Services};
 use crate::environment::Environment;
 use crate::failure::Error;
 use crate::flusher::Flusher;
 use crate::ids::Ids;
 use crate::lanes::Lanes;
-use crate::metrics::Metrics;
 use crate::listen::{Connections, Listener, Spread, Tuning};
+use crate::metrics::Metrics;
 use crate::open::Opened;
 use crate::peer::{Pace, PeerTransport};
 use crate::server::{Parts, Server};
@@ -198,7 +198,10 @@ async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
         }
     }
     config.listen_client_urls = bound(&listeners, Offer::Everything);
-    fill_ports(&mut config.advertise_client_urls, &config.listen_client_urls);
+    fill_ports(
+        &mut config.advertise_client_urls,
+        &config.listen_client_urls,
+    );
     let peers = bound(&listeners, Offer::Members);
     fill_ports(&mut config.initial_advertise_peer_urls, &peers);
     Ok(listeners)
@@ -272,7 +275,7 @@ async fn start(
         }
         None => wishes.start_over(identity),
     };
-    let server = run(config, opened, start, transport, lanes, Ids::default()).await?;
+    let mut server = run(config, opened, start, transport, lanes, Ids::default()).await?;
     for (listener, offer) in listeners {
         server.listen(listener, offer);
     }
@@ -343,7 +346,8 @@ async fn run(
     lanes: Lanes,
     ids: Ids,
 ) -> Result<Server, Error> {
-    let settings = Settings::of(&config);
+    let mut settings = Settings::of(&config);
+    settings.inline = lanes.is_inline();
     let member = member(&config, &opened);
     let Opened {
         dir,

@@ -17,8 +17,8 @@ use handfast_proto::peer::peer_server::PeerServer;
 use http::{HeaderMap, Method, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use tonic::Status;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
 use tower::Service as _;
 

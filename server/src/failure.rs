@@ -67,6 +67,7 @@ impl From<Failure> for Error {
             Failure::Removed(sentence) => Error::Removed(sentence),
             Failure::Corrupt(sentence) => Error::Corrupt(sentence),
             Failure::Fatal(sentence) => Error::Fatal(sentence),
+            other => Error::Fatal(format!("{other:?}")),
         }
     }
 }

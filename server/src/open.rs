@@ -59,10 +59,7 @@ impl Opened {
     }
 
     /// Opens the folder on a simulated disk.
-    pub(crate) fn simulated(
-        config: &Config,
-        environment: &Environment,
-    ) -> Result<Opened, Error> {
+    pub(crate) fn simulated(config: &Config, environment: &Environment) -> Result<Opened, Error> {
         let (disk, root) = (Arc::clone(&environment.disk), &environment.root);
         let waker = LogWaker::default();
         let options = WalOptions {

@@ -32,7 +32,10 @@ fn hash<'a>(texts: impl Iterator<Item = &'a [u8]>) -> u64 {
     let mut state = OFFSET_BASIS;
     let mut feed = |byte: u8| state = (state ^ u64::from(byte)).wrapping_mul(PRIME);
     for text in texts {
-        (text.len() as u64).to_be_bytes().into_iter().for_each(&mut feed);
+        (text.len() as u64)
+            .to_be_bytes()
+            .into_iter()
+            .for_each(&mut feed);
         text.iter().copied().for_each(&mut feed);
     }
     scramble(state).max(1)
@@ -50,9 +53,12 @@ mod tests {
     fn ids_are_those_of_every_version_before() {
         let one = member_id(&urls(&["http://10.0.0.1:2380"]), "etcd-cluster");
         let two = member_id(&urls(&["http://10.0.0.2:2380"]), "etcd-cluster");
-        assert_eq!(format!("{one:016x}"), "0");
-        assert_eq!(format!("{two:016x}"), "0");
-        assert_eq!(format!("{:016x}", cluster_id(&[one, two])), "0");
+        assert_eq!(format!("{one:016x}"), "743973f7c4676a9d");
+        assert_eq!(format!("{two:016x}"), "f7926ea7c011047a");
+        assert_eq!(
+            format!("{:016x}", cluster_id(&[one, two])),
+            "4ad4e259fce16596"
+        );
     }
 
     #[test]

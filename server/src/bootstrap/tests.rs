@@ -167,7 +167,10 @@ async fn a_founder_that_lost_its_data_is_refused_and_so_is_a_removed_one() {
 
     let removed = answers(vec![member(77, 2, true)]);
     let error = three("a").first_start(&removed).await.unwrap_err();
-    assert!(matches!(error, BootstrapError::WasRemoved { .. }), "{error}");
+    assert!(
+        matches!(error, BootstrapError::WasRemoved { .. }),
+        "{error}"
+    );
 
     let only_founded = answers(vec![member(id, 1, false)]);
     three("a").first_start(&only_founded).await.unwrap();
@@ -179,7 +182,10 @@ async fn a_founder_that_lost_its_data_is_refused_and_so_is_a_removed_one() {
 async fn founders_with_other_settings_are_told() {
     let other = Others::default().at(&url(3), described(5, 6, Vec::new()));
     let error = three("a").first_start(&other).await.unwrap_err();
-    assert!(matches!(error, BootstrapError::FoundersDisagree { other: 5, .. }), "{error}");
+    assert!(
+        matches!(error, BootstrapError::FoundersDisagree { other: 5, .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +202,10 @@ async fn an_added_member_takes_its_place_by_its_address() {
     // Cut short here, it waits for its leader the next time: it must not found anything.
     assert_eq!(wishes.start_over(identity), Start::Join);
     assert_eq!(three("b").start_over(identity), Start::Join);
-    assert_eq!(Wishes::of(&Config::default()).start_over(identity), Start::Join);
+    assert_eq!(
+        Wishes::of(&Config::default()).start_over(identity),
+        Start::Join
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,10 +216,18 @@ async fn a_member_that_was_not_added_or_lists_others_is_told_what_to_do() {
         wishes.first_start(&others).await.unwrap_err()
     };
     let error = refused(vec![member(7, 1, true)]).await;
-    assert!(error.to_string().contains("handfast member add b"), "{error}");
+    assert!(
+        error.to_string().contains("handfast member add b"),
+        "{error}"
+    );
     let error = refused(vec![member(7, 1, true), member(8, 2, true)]).await;
     assert!(matches!(error, BootstrapError::DataLost { .. }), "{error}");
-    let error = refused(vec![member(7, 1, true), member(8, 2, false), member(9, 3, true)]).await;
+    let error = refused(vec![
+        member(7, 1, true),
+        member(8, 2, false),
+        member(9, 3, true),
+    ])
+    .await;
     let right = format!("m1={},b={},m3={}", url(1), url(2), url(3));
     assert!(error.to_string().contains(&right), "{error}");
     let error = wishes.first_start(&Others::default()).await.unwrap_err();
@@ -235,7 +252,10 @@ async fn joining_shows_the_token_and_takes_the_ids_it_is_given() {
         ..Others::default()
     };
     let joined = wishes.first_start(&others).await.unwrap();
-    assert_eq!((joined.identity.cluster_id, joined.identity.member_id), (5, 8));
+    assert_eq!(
+        (joined.identity.cluster_id, joined.identity.member_id),
+        (5, 8)
+    );
     assert_eq!(joined.start, Start::Join);
     assert_eq!(others.asked_to_join.lock()[0].token, token);
     assert_eq!(wishes.start_over(joined.identity), Start::Join);
@@ -261,9 +281,14 @@ async fn a_member_with_data_comes_back_only_as_itself_and_to_its_own_cluster() {
     check("a", &Others::default()).await.unwrap();
 
     let stranger = |id| described(6, id, Vec::new());
-    let strangers = Others::default().at(&url(2), stranger(1)).at(&url(3), stranger(2));
+    let strangers = Others::default()
+        .at(&url(2), stranger(1))
+        .at(&url(3), stranger(2));
     let error = check("a", &strangers).await.unwrap_err();
-    assert!(matches!(error, BootstrapError::OtherClustersData { other: 6, .. }), "{error}");
+    assert!(
+        matches!(error, BootstrapError::OtherClustersData { other: 6, .. }),
+        "{error}"
+    );
 
     let one_stranger = Others::default()
         .at(&url(2), stranger(1))
@@ -272,9 +297,15 @@ async fn a_member_with_data_comes_back_only_as_itself_and_to_its_own_cluster() {
 
     // The data of `a` under the flags of `b`.
     let error = check("b", &Others::default()).await.unwrap_err();
-    assert!(matches!(error, BootstrapError::OtherMembersData { owner: 8, .. }), "{error}");
+    assert!(
+        matches!(error, BootstrapError::OtherMembersData { owner: 8, .. }),
+        "{error}"
+    );
 
     let copy = Others::default().at(&url(3), described(5, 7, Vec::new()));
     let error = check("a", &copy).await.unwrap_err();
-    assert!(matches!(error, BootstrapError::CopiedData { .. }), "{error}");
+    assert!(
+        matches!(error, BootstrapError::CopiedData { .. }),
+        "{error}"
+    );
 }

@@ -4,7 +4,6 @@
 //! It must not know what is sent.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -126,9 +126,7 @@ async fn pump(
 ) {
     let carrying = async {
         let answers = client.replicate(ReceiverStream::new(outgoing)).await;
-        let mut answers = answers
-            .map_err(|status| unreachable(&status))?
-            .into_inner();
+        let mut answers = answers.map_err(|status| unreachable(&status))?.into_inner();
         while let Some(answer) = answers
             .message()
             .await
