@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use handfast_fault::{Fault, active};
 use handfast_proto::{
     command::{LeaseExpire, LeaseGrant, LeaseRevoke, command::Op},
     etcdserverpb::{
@@ -16,6 +17,8 @@ use handfast_proto::{
 
 use crate::{
     Error, KeyRange, Outcome,
+    cluster::Cluster,
+    forbid,
     index::Meta,
     keyspace::Keyspace,
     lease::Lessor,
@@ -32,6 +35,7 @@ pub(crate) struct Writer<'s> {
     pub(crate) keyspace: &'s mut Keyspace,
     pub(crate) lessor: &'s Lessor,
     pub(crate) lease_changes: &'s mut LeaseChanges,
+    pub(crate) cluster: &'s mut Cluster,
 }
 
 impl Writer<'_> {
@@ -41,6 +45,7 @@ impl Writer<'_> {
     /// Those of the command; then it changed nothing. [`Error::Storage`] and [`Error::Halted`] are
     /// no answer but the end of this store: what was changed is unknown.
     pub(crate) fn run(&mut self, op: &Op, term: u64) -> Result<Outcome, Error> {
+        forbid::check(self.cluster.kinds(), op)?;
         let outcome = match op {
             Op::Put(request) => self.put(request).map(Outcome::Put),
             Op::DeleteRange(request) => self.delete_range(request).map(Outcome::DeleteRange),
@@ -49,7 +54,14 @@ impl Writer<'_> {
             Op::LeaseGrant(request) => self.lease_grant(request),
             Op::LeaseRevoke(request) => self.lease_revoke(request),
             Op::LeaseExpire(request) => Ok(self.lease_expire(request, term)),
-            Op::Alarm(_) | Op::JoinSecret(_) => Ok(Outcome::Blank),
+            Op::Alarm(command) => {
+                let alarm = self.cluster.alarm(command);
+                Ok(Outcome::Alarm(alarm.into_iter().collect()))
+            }
+            Op::JoinSecret(command) => {
+                self.cluster.join_secret(command);
+                Ok(Outcome::Blank)
+            }
         };
         if !matches!(outcome, Err(Error::Storage(_) | Error::Halted(_))) {
             self.keyspace.commit();
@@ -191,7 +203,7 @@ impl Writer<'_> {
     /// A leader that was voted out may have judged by deadlines that were extended since.
     fn lease_expire(&mut self, request: &LeaseExpire, term: u64) -> Outcome {
         let mut revoked = 0;
-        if request.term >= term {
+        if request.term >= term || active(Fault::ExpireUnderOldTerm) {
             for id in &request.ids {
                 revoked += usize::from(self.revoke(*id));
                 self.keyspace.commit();

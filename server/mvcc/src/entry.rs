@@ -6,7 +6,7 @@ use bytes::Bytes;
 use handfast_proto::etcdserverpb::{DeleteRangeResponse, PutResponse, TxnResponse};
 use handfast_storage::LogPosition;
 
-use crate::Error;
+use crate::{Alarm, Error};
 
 /// One committed log entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub enum Outcome {
         /// How many that were.
         revoked: usize,
     },
+    /// The alarm the command is about, raised now or before; or the one it cleared. Empty when it
+    /// names none, or one to clear that was not raised.
+    Alarm(Vec<Alarm>),
 }
 
 /// The answer to one entry.

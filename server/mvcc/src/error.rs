@@ -14,6 +14,9 @@ pub enum Error {
         /// The oldest revision that can still be read.
         compacted: i64,
     },
+    /// The members' data differ; until somebody has looked at it nothing may be changed.
+    #[error("the members differ: find the odd one, replace it, and disarm the alarm")]
+    Corrupt,
     /// A transaction changes one key twice.
     #[error("the transaction changes a key twice: split it")]
     DuplicateKey,
@@ -52,6 +55,9 @@ pub enum Error {
     /// A log entry or a state file that makes no sense.
     #[error("malformed data: {0}")]
     Malformed(String),
+    /// The storage quota is used up.
+    #[error("the storage quota is used up: compact, then disarm the alarm")]
+    NoSpace,
     /// The state file failed.
     #[error(transparent)]
     Storage(#[from] handfast_storage::Error),

@@ -14,7 +14,7 @@ use handfast_storage::{
 use crate::{
     Error, FlushSignal, Store,
     apply::LeaseChanges,
-    meta::{META_COMPACTED, META_REVISION, encode},
+    meta::{META_CLUSTER, META_COMPACTED, META_FINGERPRINT, META_REVISION, encode},
     recent::Commit,
 };
 
@@ -25,6 +25,8 @@ struct Due {
     compacted: i64,
     membership: Option<Bytes>,
     lease_changes: LeaseChanges,
+    cluster: Option<Bytes>,
+    fingerprint: Bytes,
 }
 
 impl Store {
@@ -77,12 +79,15 @@ impl Store {
             .clone()
             .filter(|_| shared.membership_changed);
         shared.membership_changed = false;
+        let cluster_changed = std::mem::take(&mut shared.cluster.changed);
         Ok(Some(Due {
             applied,
             revision: shared.keyspace.revision,
             compacted: shared.keyspace.compacted,
             membership,
             lease_changes: shared.take_lease_changes(),
+            cluster: cluster_changed.then(|| shared.cluster.encode()),
+            fingerprint: shared.fingerprint.encode(),
         }))
     }
 
@@ -97,9 +102,14 @@ impl Store {
             meta: vec![
                 (META_REVISION, encode(due.revision)),
                 (META_COMPACTED, encode(due.compacted)),
+                (META_FINGERPRINT, due.fingerprint.clone()),
             ],
             ..FlushBatch::default()
         };
+        let cluster = due.cluster.clone();
+        batch
+            .meta
+            .extend(cluster.map(|cluster| (META_CLUSTER, cluster)));
         for (&id, change) in &due.lease_changes {
             match *change {
                 Some(ttl_seconds) => batch.lease_puts.push(LeaseRow { id, ttl_seconds }),
@@ -113,6 +123,7 @@ impl Store {
     fn put_back(&self, due: Due) {
         let mut shared = self.shared.write();
         shared.membership_changed |= due.membership.is_some();
+        shared.cluster.changed |= due.cluster.is_some();
         for (id, change) in due.lease_changes {
             shared.lease_changes.entry(id).or_insert(change);
         }

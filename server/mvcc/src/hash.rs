@@ -9,7 +9,7 @@ use handfast_storage::state::Row;
 use crate::{Error, Revision, Store, index::unreadable, keyspace::Keyspace};
 
 /// Rows whose readability is judged in one hold of the lock.
-const JUDGED_ROWS: usize = 1024;
+const JUDGED_ROWS: usize = 256;
 
 /// The answer of [`Store::hash_kv`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

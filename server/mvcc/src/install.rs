@@ -1,36 +1,25 @@
 //! Carrying the whole state from one member to another.
 //!
-//! Owns what a snapshot consists of, and the replacement of a store by one. Must not know how a
-//! snapshot is encoded or sent.
+//! Owns the taking of a snapshot, its division into chunks, and the replacement of a store by one.
+//! Must not know how it is sent.
 
-use std::{fmt, mem};
+use std::{fmt, mem, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use handfast_storage::{
-    LogPosition,
-    state::{FlushBatch, LeaseRow, Row, View},
+    chunk::ChunkBuilder,
+    spool::Cursor,
+    state::{FlushBatch, Row, View},
 };
 
 use crate::{
-    Error, Store, load,
-    meta::{self, META_COMPACTED, META_REVISION, encode},
+    Error, SnapshotHeader, Store, load,
+    meta::{
+        self, META_CLUSTER, META_COMPACTED, META_FINGERPRINT, META_RAISED, META_REVISION,
+        META_SWEEPING, encode,
+    },
     sweep::{Sweep, Swept},
 };
-
-/// All of a snapshot but its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotHeader {
-    /// Last log entry contained.
-    pub applied: LogPosition,
-    /// The membership at that entry, if there was any yet.
-    pub membership: Option<Bytes>,
-    /// Store revision at that entry.
-    pub revision: i64,
-    /// Compaction mark at that entry, -1 when there was none.
-    pub compact_revision: i64,
-    /// All leases.
-    pub leases: Vec<LeaseRow>,
-}
 
 /// The state at one log position, on disk; later changes do not show in it. Holding it delays the
 /// reuse of freed space.
@@ -56,12 +45,43 @@ impl Snapshot {
     /// [`Error::Storage`].
     pub fn rows(
         &self,
-        from: (i64, u32),
+        from: Cursor,
         limit: usize,
         visit: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), Error> {
         Ok(self.view.scan(from, limit, visit)?)
     }
+
+    /// The rows from a place on, until they take about `bytes`; at least one if there is any.
+    /// `None` when there is none left.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn chunk(&self, from: Cursor, bytes: usize) -> Result<Option<SnapshotChunk>, Error> {
+        let mut rows = ChunkBuilder::default();
+        let mut next = from;
+        self.view.scan(from, usize::MAX, &mut |row| {
+            rows.push(&row);
+            next = (row.main, row.sub + 1);
+            rows.len() < bytes
+        })?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let rows = rows.finish();
+        Ok(Some(SnapshotChunk { from, next, rows }))
+    }
+}
+
+/// A part of a snapshot's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotChunk {
+    /// Where it begins.
+    pub from: Cursor,
+    /// Where the next one begins.
+    pub next: Cursor,
+    /// The rows, as [`decode_rows`](handfast_storage::chunk::decode_rows) reads them.
+    pub rows: Bytes,
 }
 
 impl Store {
@@ -75,18 +95,26 @@ impl Store {
         let Some(applied) = view.applied()? else {
             return Ok(None);
         };
+        let cluster = meta::cluster(&view)?;
         let header = SnapshotHeader {
             applied,
             membership: view.membership()?,
             revision: meta::revision(&view)?,
             compact_revision: meta::compacted(&view)?,
+            raised: meta::raised(&view)?,
+            swept: meta::swept(&view)?,
+            sweeping: meta::sweeping(&view)?,
             leases: view.leases()?,
+            alarms: cluster.alarms(),
+            join_secret: cluster.secret(),
+            fingerprint: meta::fingerprint(&view)?,
         };
         Ok(Some(Snapshot { header, view }))
     }
 
     /// Replaces everything by a snapshot of another member, whose rows come in ascending order.
-    /// Durable when it returns; watchers go on from the new history. Blocks until all is read.
+    /// Durable when it returns; watchers go on from the new history. Blocks until all is read;
+    /// until then reads are answered from the old state.
     ///
     /// # Errors
     /// Those of `rows`, and [`Error::Storage`]: then the old state is still there. After an error
@@ -99,37 +127,54 @@ impl Store {
         let _applying = self.applying.lock();
         let mut sweep = self.sweeping.lock();
         let _flushing = self.flushing.lock();
-        let batch = FlushBatch {
-            lease_puts: header.leases,
-            applied: header.applied,
-            membership: header.membership,
-            meta: vec![
-                (META_REVISION, encode(header.revision)),
-                (META_COMPACTED, encode(header.compact_revision)),
-            ],
-            ..FlushBatch::default()
-        };
-        self.state.replace(rows, &batch)?;
+        self.state.replace(rows, &batch(header))?;
+        let loaded = load::load(&self.state, &self.options, &self.recent);
         let mut shared = self.shared.write();
-        self.lessor.clear();
-        let loaded = match load::load(&self.state, &self.options, &self.recent, &self.lessor) {
+        let loaded = loaded.and_then(|loaded| {
+            self.lessor.clear();
+            loaded.leases.restore(&self.lessor)?;
+            Ok((loaded.shared, loaded.swept))
+        });
+        let (loaded, swept) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 shared.keyspace.halt(&error);
                 return Err(error);
             }
         };
-        let old = mem::replace(&mut *shared, loaded.shared);
+        let old = mem::replace(&mut *shared, loaded);
         let revision = shared.keyspace.revision;
+        self.alarm_kinds
+            .store(shared.cluster.kinds(), Ordering::Relaxed);
         self.recent.reset(revision);
         self.watch().reset(revision);
         drop(shared);
         *sweep = Sweep::default();
-        let waiting = mem::replace(&mut *self.swept.lock(), Swept::new(loaded.swept));
+        let waiting = mem::replace(&mut *self.swept.lock(), Swept::new(swept));
         drop(sweep);
         // What they waited to be reclaimed went with the old file.
         waiting.release();
         drop(old);
         Ok(())
+    }
+}
+
+/// What to write beside the rows.
+fn batch(header: SnapshotHeader) -> FlushBatch {
+    let mark = encode(header.compact_revision);
+    FlushBatch {
+        meta: vec![
+            (META_REVISION, encode(header.revision)),
+            (META_COMPACTED, mark.clone()),
+            // Its rows may come from several snapshots, each swept to another extent.
+            (META_SWEEPING, mark),
+            (META_RAISED, encode(header.raised)),
+            (META_CLUSTER, header.cluster().encode()),
+            (META_FINGERPRINT, header.fingerprint.encode()),
+        ],
+        lease_puts: header.leases,
+        applied: header.applied,
+        membership: header.membership,
+        ..FlushBatch::default()
     }
 }

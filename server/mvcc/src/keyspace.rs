@@ -227,6 +227,17 @@ impl Keyspace {
         self.revision
     }
 
+    /// How many revisions this batch has so far.
+    pub(crate) fn batched(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// What this batch did after its first `skip` revisions.
+    pub(crate) fn events_after(&self, skip: usize) -> impl Iterator<Item = &Event> {
+        let commits = self.batch.get(skip..).unwrap_or_default();
+        commits.iter().flat_map(|commit| commit.events())
+    }
+
     /// Refuses everything from now on, and drops the revision in progress.
     pub(crate) fn halt(&mut self, error: &Error) {
         tracing::error!(%error, "the store stops: its memory can no longer be trusted");

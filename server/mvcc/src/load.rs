@@ -3,7 +3,9 @@
 //! Owns the way from rows and leases to the memory they are served from. Must not write.
 
 use std::{
+    collections::BTreeSet,
     mem,
+    ops::Bound,
     sync::{
         Arc,
         mpsc::{self, SyncSender},
@@ -11,7 +13,7 @@ use std::{
     thread,
 };
 
-use handfast_storage::state::{Row, State, View};
+use handfast_storage::state::{LeaseRow, Row, State, View};
 
 use crate::{
     Error, StoreOptions, apply::LeaseChanges, keyspace::Keyspace, lease::Lessor, meta,
@@ -24,20 +26,59 @@ const SORTED_ROWS: usize = 32 * 1024;
 /// What was found.
 pub(crate) struct Loaded {
     pub(crate) shared: Shared,
+    pub(crate) leases: Leases,
     /// Compaction mark up to which the sweep is finished.
     pub(crate) swept: i64,
 }
 
-/// Reads everything; the lessor must be empty.
+/// The leases and the keys that hang on them.
+pub(crate) struct Leases {
+    granted: Vec<LeaseRow>,
+    attached: Vec<(i64, Box<[u8]>)>,
+}
+
+impl Leases {
+    fn find(view: &View, keyspace: &Keyspace) -> Result<Self, Error> {
+        let everything = keyspace.index.range(Bound::Unbounded, Bound::Unbounded);
+        let leased = everything.filter(|(_, meta)| meta.lease != 0);
+        let leases = Self {
+            granted: view.leases()?,
+            attached: leased
+                .map(|(key, meta)| (meta.lease, Box::from(key)))
+                .collect(),
+        };
+        let ids: BTreeSet<i64> = leases.granted.iter().map(|lease| lease.id).collect();
+        match leases.attached.iter().find(|(id, _)| !ids.contains(id)) {
+            None => Ok(leases),
+            Some((lease, _)) => Err(Error::Malformed(format!(
+                "a key hangs on lease {lease}, which is gone"
+            ))),
+        }
+    }
+
+    /// Puts them into a lessor, which must be empty.
+    pub(crate) fn restore(self, lessor: &Lessor) -> Result<(), Error> {
+        for lease in self.granted {
+            lessor.grant(lease.id, lease.ttl_seconds)?;
+        }
+        for (lease, key) in self.attached {
+            lessor.attach(lease, &key);
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything.
 pub(crate) fn load(
     state: &State,
     options: &StoreOptions,
     recent: &Arc<Recent>,
-    lessor: &Lessor,
 ) -> Result<Loaded, Error> {
     let view = state.view()?;
     let mut keyspace = Keyspace::new(options.value_cache_bytes, view.clone(), Arc::clone(recent));
     replay_rows(&view, &mut keyspace)?;
+    let raised = meta::raised(&view)?;
+    keyspace.revision = keyspace.revision.max(raised);
     // A sweep never takes the newest rows, so both must tell the same.
     let (found, expected) = (keyspace.revision, meta::revision(&view)?);
     if found != expected {
@@ -45,7 +86,7 @@ pub(crate) fn load(
         return Err(Error::Malformed(detail));
     }
     keyspace.compacted = meta::compacted(&view)?;
-    restore_leases(&view, &keyspace, lessor)?;
+    let leases = Leases::find(&view, &keyspace)?;
     let applied = view.applied()?;
     let shared = Shared {
         keyspace,
@@ -54,9 +95,12 @@ pub(crate) fn load(
         membership: view.membership()?,
         membership_changed: false,
         lease_changes: LeaseChanges::new(),
+        cluster: meta::cluster(&view)?,
+        fingerprint: meta::fingerprint(&view)?,
     };
     Ok(Loaded {
         shared,
+        leases,
         swept: meta::swept(&view)?,
     })
 }
@@ -89,21 +133,5 @@ fn read_sorted(view: &View, send: &SyncSender<Vec<Row>>) -> Result<(), handfast_
             || hand_over(mem::replace(&mut rows, Vec::with_capacity(SORTED_ROWS)))
     })?;
     hand_over(rows);
-    Ok(())
-}
-
-fn restore_leases(view: &View, keyspace: &Keyspace, lessor: &Lessor) -> Result<(), Error> {
-    for lease in view.leases()? {
-        lessor.grant(lease.id, lease.ttl_seconds)?;
-    }
-    let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
-    for (key, meta) in keyspace.index.range(everything.0, everything.1) {
-        if meta.lease != 0 && !lessor.attach(meta.lease, key) {
-            let lease = meta.lease;
-            return Err(Error::Malformed(format!(
-                "a key hangs on lease {lease}, which is gone"
-            )));
-        }
-    }
     Ok(())
 }

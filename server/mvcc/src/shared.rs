@@ -7,7 +7,7 @@ use std::mem;
 use bytes::Bytes;
 use handfast_storage::LogPosition;
 
-use crate::{apply::LeaseChanges, keyspace::Keyspace};
+use crate::{apply::LeaseChanges, cluster::Cluster, fingerprint::Fingerprint, keyspace::Keyspace};
 
 /// What the lock guards.
 pub(crate) struct Shared {
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) membership: Option<Bytes>,
     pub(crate) membership_changed: bool,
     pub(crate) lease_changes: LeaseChanges,
+    pub(crate) cluster: Cluster,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 impl Shared {

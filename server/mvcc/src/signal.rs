@@ -27,6 +27,11 @@ impl FlushSignal {
         std::mem::take(&mut *wanted)
     }
 
+    /// Whether a flush is wanted, for a driver that has other ways to wait.
+    pub fn take(&self) -> bool {
+        std::mem::take(&mut *self.wanted.lock())
+    }
+
     /// Ends the wait now, or the next one at once.
     pub fn notify(&self) {
         *self.wanted.lock() = true;

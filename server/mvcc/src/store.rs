@@ -4,7 +4,13 @@
 //! `compact`, `install`) stands on top of it. Must not know how keys are ordered, how a transaction
 //! is evaluated or how rows lie on the disk.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use handfast_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
@@ -12,7 +18,7 @@ use handfast_storage::{LogPosition, state::State, wal::FsyncStats};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    Error, FlushSignal, StoreOptions,
+    Alarm, Error, FlushSignal, HashPoint, StoreOptions, cluster,
     keyspace::{Keyspace, Tally},
     lease::Lessor,
     load,
@@ -43,6 +49,10 @@ pub struct Store {
     pub(crate) flushing: Mutex<()>,
     pub(crate) swept: Mutex<Swept>,
     pub(crate) hub: Arc<WatchHub>,
+    /// A bit for each kind of alarm that is raised, so that requests need not take the lock.
+    pub(crate) alarm_kinds: AtomicU32,
+    /// Calls of `apply`.
+    pub(crate) calls: AtomicU64,
 }
 
 /// Figures for status and metrics.
@@ -92,9 +102,12 @@ impl Store {
         };
         let recent = Arc::new(Recent::new(window, crate::revision::FIRST_REVISION));
         let lessor = Lessor::new(Arc::clone(&options.clock));
-        let loaded = load::load(&state, &options, &recent, &lessor)?;
+        let loaded = load::load(&state, &options, &recent)?;
+        loaded.leases.restore(&lessor)?;
         recent.reset(loaded.shared.keyspace.revision);
         Ok(Self {
+            alarm_kinds: AtomicU32::new(loaded.shared.cluster.kinds()),
+            calls: AtomicU64::new(0),
             state,
             options,
             shared: RwLock::new(loaded.shared),
@@ -125,6 +138,32 @@ impl Store {
     #[must_use]
     pub fn membership(&self) -> Option<Bytes> {
         self.shared.read().membership.clone()
+    }
+
+    /// The alarms that are raised, by member and kind.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.shared.read().cluster.alarms()
+    }
+
+    /// Whether an alarm of this kind (1 is NOSPACE, 2 is CORRUPT) is raised for any member; cheap.
+    #[must_use]
+    pub fn has_alarm(&self, kind: i32) -> bool {
+        self.alarm_kinds.load(Ordering::Relaxed) & cluster::bit(kind) != 0
+    }
+
+    /// The secret that join tokens are made of, once there is one.
+    #[must_use]
+    pub fn join_secret(&self) -> Option<Bytes> {
+        self.shared.read().cluster.secret()
+    }
+
+    /// Fingerprints of everything applied up to each of the newest log indexes divisible by 64,
+    /// ascending. Members that applied the same log have the same ones, whatever their restarts
+    /// and snapshots. Empty on data begun by a version that kept none.
+    #[must_use]
+    pub fn hash_points(&self) -> Vec<HashPoint> {
+        self.shared.read().fingerprint.points()
     }
 
     /// The newest revision.

@@ -113,6 +113,12 @@ pub enum Error {
         /// The engine's answer.
         detail: String,
     },
+    /// A part of a snapshot from another member that cannot be used.
+    #[error("a part of a snapshot is refused: {detail}; the sender has to send it again")]
+    BadChunk {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Rows handed to a flush do not ascend behind those already stored.
     #[error("revision {main}.{sub} does not follow the last stored one; this is a bug")]
     UnorderedRow {

@@ -1,9 +1,10 @@
-//! Bytes on disk: the raft log ([`wal`]), the state file ([`state`]) and the directory that holds
-//! both ([`data_dir`]). Knows neither raft's rules nor what keys and revisions mean.
+//! Bytes on disk: the raft log ([`wal`]), the state file ([`state`]), what is received of another
+//! member's state ([`spool`]) and the directory that holds them ([`data_dir`]). Knows neither raft's rules nor what keys and revisions mean.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod chunk;
 #[cfg(test)]
 mod crash_tests;
 pub mod data_dir;
@@ -11,6 +12,7 @@ pub mod disk;
 mod error;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod spool;
 pub mod state;
 pub mod wal;
 

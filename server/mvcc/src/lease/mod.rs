@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use handfast_fault::{Fault, active};
 use parking_lot::Mutex;
 
 use crate::{Clock, Error};
@@ -240,7 +241,10 @@ impl Lessor {
         let waiting = {
             let mut leases = self.leases.lock();
             leases.leading = true;
-            leases.restart(now);
+            match active(Fault::LeaseNotExtended) {
+                false => leases.restart(now),
+                true => leases.requeue(),
+            }
             leases.take_all_waiting()
         };
         for settled in waiting {

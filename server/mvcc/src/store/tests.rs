@@ -2,12 +2,15 @@
 
 mod crashes;
 mod etcd;
+mod fingerprint;
 mod install;
 mod model;
 mod properties;
 mod readers;
+mod recover;
 mod replay;
 mod strategies;
+mod transfer;
 mod watchers;
 
 use std::{path::Path, sync::Arc};
@@ -15,7 +18,7 @@ use std::{path::Path, sync::Arc};
 use bytes::Bytes;
 use handfast_proto::{
     Message,
-    command::{Command, LeaseExpire, LeaseGrant, LeaseRevoke, command::Op},
+    command::{self, Command, JoinSecret, LeaseExpire, LeaseGrant, LeaseRevoke, command::Op},
     etcdserverpb::{
         CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
         request_op::Request,
@@ -182,6 +185,20 @@ fn expire(ids: &[i64], term: u64) -> Op {
     Op::LeaseExpire(LeaseExpire {
         ids: ids.to_vec(),
         term,
+    })
+}
+
+fn alarm(raise: bool, member_id: u64, kind: i32) -> Op {
+    Op::Alarm(command::Alarm {
+        raise,
+        member_id,
+        kind,
+    })
+}
+
+fn join_secret(secret: &str) -> Op {
+    Op::JoinSecret(JoinSecret {
+        secret: bytes(secret),
     })
 }
 

@@ -3,6 +3,8 @@
 //! Owns the replay of history in bounded steps, one scan for all watchers that are at the same
 //! place, and the end of watchers whose history was compacted. Knows nothing of synced watchers.
 
+use handfast_fault::{Fault, active};
+
 use super::delivery::Delivery;
 use super::respond::{Output, Sheet, response};
 use super::watcher::{Watcher, Watchers};
@@ -159,6 +161,9 @@ impl Delivery {
             .retain(|slot| match watchers.get_mut(*slot) {
                 Some(watcher) => {
                     watcher.synced = watcher.next > through;
+                    if active(Fault::WatchRepeatsRevision) && watcher.synced && watcher.start > 0 {
+                        (watcher.start, watcher.next, watcher.synced) = (0, through, false);
+                    }
                     !watcher.synced
                 }
                 None => false,
@@ -247,7 +252,8 @@ impl Delivery {
             if let Some(watcher) = self.watchers.get_mut(*slot)
                 && watcher.next >= from
             {
-                watcher.next = watcher.next.max(end);
+                let skipped = i64::from(active(Fault::WatchSkipsRevision));
+                watcher.next = watcher.next.max(end + skipped);
             }
         }
     }

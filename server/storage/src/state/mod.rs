@@ -5,7 +5,7 @@
 mod backend;
 mod flush;
 mod open;
-mod tables;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 mod view;

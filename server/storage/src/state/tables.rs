@@ -24,11 +24,11 @@ pub(super) const META_APPLIED: &str = "applied";
 pub(super) const META_MEMBERSHIP: &str = "membership";
 pub(super) const META_ROW_BYTES: &str = "row_bytes";
 
-pub(super) const KEY_BYTES: usize = 12;
+pub(crate) const KEY_BYTES: usize = 12;
 const TOMBSTONE: u8 = 1;
 
 /// Key of a row. Negative parts never occur, so the bytes sort as the numbers do.
-pub(super) fn row_key(main: i64, sub: u32) -> [u8; KEY_BYTES] {
+pub(crate) fn row_key(main: i64, sub: u32) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     key[..8].copy_from_slice(&main.to_be_bytes());
     key[8..].copy_from_slice(&sub.to_be_bytes());
@@ -36,7 +36,7 @@ pub(super) fn row_key(main: i64, sub: u32) -> [u8; KEY_BYTES] {
 }
 
 /// Appends the stored form of a row: flags, varints, key, value.
-pub(super) fn encode_row(row: &Row, out: &mut Vec<u8>) {
+pub(crate) fn encode_row(row: &Row, out: &mut Vec<u8>) {
     out.push(if row.tombstone { TOMBSTONE } else { 0 });
     // Most rows create their key, so the distance to the own revision is usually one byte.
     put_varint(row.main.wrapping_sub(row.create_revision) as u64, out);
@@ -48,7 +48,7 @@ pub(super) fn encode_row(row: &Row, out: &mut Vec<u8>) {
 }
 
 /// Reads a row back; `None` when the bytes are none of [`encode_row`]'s.
-pub(super) fn decode_row(key: &[u8; KEY_BYTES], bytes: &[u8]) -> Option<Row> {
+pub(crate) fn decode_row(key: &[u8; KEY_BYTES], bytes: &[u8]) -> Option<Row> {
     let (main, sub) = key.split_first_chunk::<8>()?;
     let main = i64::from_be_bytes(*main);
     let sub = u32::from_be_bytes(*sub.first_chunk()?);

@@ -6,7 +6,7 @@ use handfast_storage::state::Row;
 use super::*;
 use crate::Snapshot;
 
-fn rows(snapshot: &Snapshot) -> Vec<Result<Row, handfast_storage::Error>> {
+pub(super) fn rows(snapshot: &Snapshot) -> Vec<Result<Row, handfast_storage::Error>> {
     let mut rows = Vec::new();
     let visit = &mut |row| {
         rows.push(Ok(row));

@@ -1,7 +1,7 @@
 //! The store's behaviour in the plainest form: every version of every key in a map, every read a
 //! scan of all of it, every transaction on a copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use handfast_proto::{
@@ -14,7 +14,7 @@ use handfast_proto::{
     mvccpb::KeyValue,
 };
 
-use crate::{Error, KeyRange, Outcome};
+use crate::{Alarm, Error, KeyRange, Outcome};
 
 /// All versions of all keys; a deletion is a pair without a version number.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub(super) struct Model {
     pub(super) compacted: i64,
     pub(super) versions: Vec<KeyValue>,
     pub(super) leases: BTreeMap<i64, i64>,
+    pub(super) alarms: BTreeSet<Alarm>,
+    pub(super) secret: Option<Bytes>,
 }
 
 impl Model {
@@ -32,6 +34,8 @@ impl Model {
             compacted: -1,
             versions: Vec::new(),
             leases: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            secret: None,
         }
     }
 
@@ -93,6 +97,28 @@ impl Model {
             Op::LeaseExpire(expire) => {
                 let revoked = expire.ids.iter().filter(|id| self.revoke(**id)).count();
                 Ok(Outcome::LeaseExpire { revoked })
+            }
+            Op::Alarm(command) => {
+                let alarm = Alarm {
+                    member_id: command.member_id,
+                    kind: command.kind,
+                };
+                let answer = match (alarm.kind, command.raise) {
+                    (0, _) => false,
+                    (_, true) => {
+                        self.alarms.insert(alarm);
+                        true
+                    }
+                    (_, false) => self.alarms.remove(&alarm),
+                };
+                let alarms = if answer { vec![alarm] } else { vec![] };
+                Ok(Outcome::Alarm(alarms))
+            }
+            Op::JoinSecret(command) => {
+                if !command.secret.is_empty() {
+                    self.secret.get_or_insert(command.secret.clone());
+                }
+                Ok(Outcome::Blank)
             }
         }
     }

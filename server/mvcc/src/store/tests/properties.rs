@@ -148,6 +148,13 @@ impl Pair {
             leases,
             self.model.leases.keys().copied().collect::<Vec<_>>()
         );
+        let alarms: Vec<_> = self.model.alarms.iter().copied().collect();
+        let store = self.fixture.store();
+        assert_eq!(store.alarms(), alarms);
+        for kind in 1..5 {
+            assert_eq!(store.has_alarm(kind), alarms.iter().any(|a| a.kind == kind));
+        }
+        assert_eq!(store.join_secret(), self.model.secret);
         let all = self.model.list(&bytes("\0"), &bytes("\0"), newest);
         for id in leases {
             let keys: Vec<_> = all

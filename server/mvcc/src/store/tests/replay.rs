@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::{strategies::op, *};
+use crate::{Alarm, Outcome};
 
-/// Everything a client could compare between two members.
-fn state(store: &Store) -> String {
+/// Everything a client could compare between two members, and what members compare.
+pub(super) fn state(store: &Store) -> String {
     let mut readable = Vec::new();
     for revision in store.compact_revision().max(1)..=store.revision() {
         readable.push(
@@ -20,7 +21,12 @@ fn state(store: &Store) -> String {
     let mut leases = store.leases().list();
     leases.sort_unstable();
     let hash = store.hash_kv(0).unwrap();
-    format!("{hash:?} {leases:?} {:?} {readable:?}", store.applied())
+    let points = store.hash_points();
+    let (alarms, secret) = (store.alarms(), store.join_secret());
+    format!(
+        "{hash:?} {leases:?} {:?} {points:?} {alarms:?} {secret:?} {readable:?}",
+        store.applied()
+    )
 }
 
 proptest! {
@@ -194,4 +200,51 @@ fn a_membership_is_kept_with_the_state() {
         (Some(position), Some(position))
     );
     assert_eq!(store.revision(), 1);
+}
+
+#[test]
+fn alarms_and_the_join_secret_are_kept_with_the_state() {
+    let mut fixture = Fixture::new();
+    let full = Alarm {
+        member_id: 9,
+        kind: 1,
+    };
+    let odd = Alarm {
+        member_id: 3,
+        kind: 2,
+    };
+    let answer = |applied: Applied| match applied.result.unwrap() {
+        Outcome::Alarm(alarms) => alarms,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(answer(fixture.one(alarm(true, 9, 1))), [full]);
+    assert_eq!(answer(fixture.one(alarm(true, 9, 1))), [full]);
+    assert_eq!(answer(fixture.one(alarm(true, 3, 2))), [odd]);
+    assert_eq!(answer(fixture.one(alarm(true, 3, 0))), []);
+    assert_eq!(answer(fixture.one(alarm(false, 3, 1))), []);
+    fixture.apply(vec![
+        join_secret(""),
+        join_secret("first"),
+        join_secret("second"),
+    ]);
+    fixture.store().flush().unwrap();
+    let refused = fixture.one(put("k", "v"));
+    assert!(matches!(refused.result, Err(crate::Error::NoSpace)));
+    for (durable, replayed) in [(8, 1), (8, 1)] {
+        let (first, answers) = fixture.reopen();
+        assert_eq!((first, answers.len()), (durable, replayed));
+        assert!(matches!(answers[0].result, Err(crate::Error::NoSpace)));
+        let store = fixture.store();
+        assert_eq!(store.alarms(), [odd, full]);
+        assert!(store.has_alarm(1) && store.has_alarm(2) && !store.has_alarm(3));
+        assert_eq!(store.join_secret(), Some(bytes("first")));
+        assert_eq!(store.revision(), 1, "no revision of its own");
+    }
+    assert_eq!(answer(fixture.one(alarm(false, 9, 1))), [full]);
+    assert_eq!(fixture.one(alarm(false, 3, 2)).revision, 1);
+    assert!(!fixture.store().has_alarm(1));
+    assert!(fixture.one(put("k", "v")).result.is_ok());
+    fixture.store().flush().unwrap();
+    fixture.reopen();
+    assert_eq!(fixture.store().alarms(), []);
 }

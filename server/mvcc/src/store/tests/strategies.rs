@@ -10,7 +10,7 @@ use handfast_proto::{
 };
 use proptest::{option, prelude::*};
 
-use super::{compact, expire, grant, revoke};
+use super::{alarm, compact, expire, grant, join_secret, revoke};
 use crate::validate;
 
 const KEYS: [&str; 8] = ["a", "aa", "ab", "b", "b\0", "c", "d", "e"];
@@ -208,5 +208,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => (1_i64..4).prop_map(revoke),
         1 => (prop::collection::vec(1_i64..4, 0..3), 1_u64..4)
             .prop_map(|(ids, term)| expire(&ids, term)),
+        1 => (any::<bool>(), 1_u64..3, prop::sample::select(&[0, 3, 4][..]))
+            .prop_map(|(raise, member, kind)| alarm(raise, member, kind)),
+        1 => prop::sample::select(&["", "one", "two"][..]).prop_map(join_secret),
     ]
 }

@@ -10,13 +10,13 @@ use handfast_proto::{
 use super::*;
 use crate::watch::WatchStream;
 
-struct Watching {
+pub(super) struct Watching {
     stream: WatchStream,
-    wakes: Arc<AtomicUsize>,
+    pub(super) wakes: Arc<AtomicUsize>,
 }
 
 impl Watching {
-    fn everything_from(store: &Store, start_revision: i64) -> Self {
+    pub(super) fn everything_from(store: &Store, start_revision: i64) -> Self {
         let wakes = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&wakes);
         let wake = Arc::new(move || {
@@ -36,13 +36,13 @@ impl Watching {
         Self { stream, wakes }
     }
 
-    fn poll(&mut self, store: &Store) -> Vec<WatchResponse> {
+    pub(super) fn poll(&mut self, store: &Store) -> Vec<WatchResponse> {
         let mut responses = Vec::new();
         while self.stream.poll(store, &mut responses, 1 << 20) {}
         responses
     }
 
-    fn events(&mut self, store: &Store) -> Vec<Event> {
+    pub(super) fn events(&mut self, store: &Store) -> Vec<Event> {
         self.poll(store)
             .into_iter()
             .flat_map(|response| response.events)
@@ -51,7 +51,7 @@ impl Watching {
 }
 
 /// Type, key, revision and the value before.
-fn told(events: &[Event]) -> Vec<String> {
+pub(super) fn told(events: &[Event]) -> Vec<String> {
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
     let before = |event: &Event| event.prev_kv.as_ref().map(|kv| text(&kv.value));
     events
