@@ -3,8 +3,10 @@
 //! Owns the mapping: clients recognise errors by text first and by code second, so both are part
 //! of the contract. It must not know which handler asks.
 
-use handfast_consensus::{ProposeError, ReadError};
+use handfast_consensus::{MemberError, ProposeError, ReadError};
 use handfast_mvcc::Error;
+use handfast_proto::etcdserverpb::AlarmType;
+use handfast_proto::peer::MemberRefusal;
 use tonic::{Code, Status};
 
 /// One row of etcd's error table.
@@ -45,6 +47,56 @@ pub(crate) const LEASE_TTL_TOO_LARGE: Row =
     Row(Code::OutOfRange, "etcdserver: too large lease TTL");
 pub(crate) const WATCH_CANCELED: Row = Row(Code::Cancelled, "etcdserver: watch canceled");
 pub(crate) const NO_LEADER: Row = Row(Code::Unavailable, "etcdserver: no leader");
+pub(crate) const NOT_LEADER: Row = Row(Code::FailedPrecondition, "etcdserver: not leader");
+pub(crate) const BAD_TRANSFEREE: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: bad leader transferee",
+);
+pub(crate) const TRANSFER_TIMED_OUT: Row = Row(
+    Code::Unknown,
+    "etcdserver: request timed out, leader transfer took too long",
+);
+pub(crate) const NO_SPACE: Row = Row(
+    Code::ResourceExhausted,
+    "etcdserver: mvcc: database space exceeded",
+);
+pub(crate) const CORRUPT: Row = Row(Code::DataLoss, "etcdserver: corrupt cluster");
+/// Up to version 3.5 of etcd the code was Unavailable.
+pub(crate) const NOT_FOR_LEARNERS: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: rpc not supported for learner",
+);
+pub(crate) const MEMBER_NOT_FOUND: Row = Row(Code::NotFound, "etcdserver: member not found");
+pub(crate) const MEMBER_ID_EXISTS: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: member ID already exist",
+);
+pub(crate) const PEER_URL_EXISTS: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: Peer URLs already exists",
+);
+pub(crate) const MEMBER_URLS_INVALID: Row = Row(
+    Code::InvalidArgument,
+    "etcdserver: given member URLs are invalid",
+);
+/// etcd's table says FailedPrecondition, but what its clients see is Unknown.
+pub(crate) const NOT_ENOUGH_STARTED: Row = Row(
+    Code::Unknown,
+    "etcdserver: re-configuration failed due to not enough started members",
+);
+pub(crate) const UNHEALTHY: Row = Row(Code::Unavailable, "etcdserver: unhealthy cluster");
+pub(crate) const NOT_A_LEARNER: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: can only promote a learner member",
+);
+pub(crate) const LEARNER_NOT_READY: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: can only promote a learner member which is in sync with leader",
+);
+pub(crate) const TOO_MANY_LEARNERS: Row = Row(
+    Code::FailedPrecondition,
+    "etcdserver: too many learner members in cluster",
+);
 pub(crate) const STOPPED: Row = Row(Code::Unavailable, "etcdserver: server stopped");
 pub(crate) const TIMED_OUT: Row = Row(Code::Unavailable, "etcdserver: request timed out");
 /// etcd's table says ResourceExhausted, but what its clients see is Unknown.
@@ -80,6 +132,8 @@ pub(crate) fn from_store(error: Error) -> Status {
         Error::LeaseNotFound(_) => LEASE_NOT_FOUND,
         Error::LeaseExists(_) => LEASE_EXISTS,
         Error::LeaseTtlTooLarge(_) => LEASE_TTL_TOO_LARGE,
+        Error::NoSpace => NO_SPACE,
+        Error::Corrupt => CORRUPT,
         other => return internal(&other),
     };
     row.into()
@@ -113,6 +167,54 @@ pub(crate) fn from_lease_read(error: ReadError) -> Status {
     match error {
         ReadError::NoLeader | ReadError::Timeout => NO_LEADER.into(),
         other => from_read(other),
+    }
+}
+
+/// What the client sees of a confirmation that stands for a write.
+pub(crate) fn from_read_as_write(error: ReadError) -> Status {
+    match error {
+        ReadError::NoLeader => DEADLINE.into(),
+        other => from_read(other),
+    }
+}
+
+/// What the client sees of a change of membership that was not made, or whose fate is unknown.
+pub(crate) fn from_member(error: MemberError) -> Status {
+    let row = match error {
+        MemberError::Refused(refusal) => match refusal {
+            MemberRefusal::NotFound => MEMBER_NOT_FOUND,
+            MemberRefusal::PeerUrlExists => PEER_URL_EXISTS,
+            MemberRefusal::UrlsInvalid => MEMBER_URLS_INVALID,
+            MemberRefusal::TooManyLearners => TOO_MANY_LEARNERS,
+            MemberRefusal::NotEnoughStarted => NOT_ENOUGH_STARTED,
+            MemberRefusal::Unhealthy => UNHEALTHY,
+            MemberRefusal::NotALearner => NOT_A_LEARNER,
+            MemberRefusal::LearnerNotReady => LEARNER_NOT_READY,
+            MemberRefusal::IdExists => MEMBER_ID_EXISTS,
+            MemberRefusal::BadTransferee => BAD_TRANSFEREE,
+            MemberRefusal::None => return internal(&error),
+        },
+        MemberError::NotLeader => NOT_LEADER,
+        MemberError::Timeout => TIMED_OUT,
+        MemberError::Stopped => STOPPED,
+        other => return internal(&other),
+    };
+    row.into()
+}
+
+/// What the client sees of leadership that was not handed over.
+pub(crate) fn from_transfer(error: MemberError) -> Status {
+    match error {
+        MemberError::Timeout => TRANSFER_TIMED_OUT.into(),
+        other => from_member(other),
+    }
+}
+
+/// etcd's name of an alarm, by its number.
+pub(crate) fn alarm_name(kind: i32) -> &'static str {
+    match AlarmType::try_from(kind) {
+        Ok(kind) => kind.as_str_name(),
+        Err(_) => "UNKNOWN",
     }
 }
 

@@ -12,8 +12,9 @@ use handfast_proto::health::{
 };
 use tonic::{Request, Response, Status};
 
-use super::Node;
 use super::streams::Guarded;
+use super::{Node, requires_leader};
+use crate::metrics::Method;
 
 type Reports = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
@@ -23,10 +24,14 @@ impl Health for Node {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match status_of(&request.get_ref().service) {
-            ServingStatus::ServiceUnknown => Err(Status::not_found("unknown service")),
-            status => Ok(Response::new(report(status))),
-        }
+        let served = async {
+            self.admit(request.metadata())?;
+            match status_of(&request.get_ref().service) {
+                ServingStatus::ServiceUnknown => Err(Status::not_found("unknown service")),
+                status => Ok(Response::new(report(status))),
+            }
+        };
+        self.counted(Method::HealthCheck, served).await
     }
 
     type WatchStream = Guarded<Reports>;
@@ -35,11 +40,14 @@ impl Health for Node {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let mut call = self.begin(Method::HealthWatch);
+        call.check(self.admit(request.metadata()))?;
+        let requires_leader = requires_leader(request.metadata());
         let first = report(status_of(&request.get_ref().service));
         let reports = futures::stream::iter([Ok(first)]).chain(futures::stream::pending());
         Ok(Response::new(Guarded::new(
             Box::pin(reports),
-            self.streams.enter(false),
+            self.streams.enter(requires_leader, call),
         )))
     }
 }

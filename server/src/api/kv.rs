@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Node, unexpected};
 use crate::error;
+use crate::metrics::Method;
 
 #[tonic::async_trait]
 impl Kv for Node {
@@ -20,82 +21,101 @@ impl Kv for Node {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<RangeResponse>, Status> {
-        self.admit(request.metadata())?;
-        let range = request.into_inner();
-        validate::range(&range).map_err(error::from_store)?;
-        if !range.serializable {
-            self.catch_up().await?;
-        }
-        let mut response = self.store.range(&range).map_err(error::from_store)?;
-        self.complete(&mut response.header);
-        Ok(Response::new(response))
+        let served = async {
+            // A learner may be far behind, so it answers only who does not mind.
+            match request.get_ref().serializable {
+                true => self.admit_at_learner(request.metadata())?,
+                false => self.admit(request.metadata())?,
+            }
+            let range = request.into_inner();
+            validate::range(&range).map_err(error::from_store)?;
+            if !range.serializable {
+                self.catch_up().await?;
+            }
+            let mut response = self.store.range(&range).map_err(error::from_store)?;
+            self.complete(&mut response.header);
+            Ok(Response::new(response))
+        };
+        self.counted(Method::Range, served).await
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        self.admit(request.metadata())?;
-        let put = request.into_inner();
-        validate::put(&put).map_err(error::from_store)?;
-        match self.propose(Op::Put(put)).await? {
-            (_, Outcome::Put(mut response)) => {
-                self.complete(&mut response.header);
-                Ok(Response::new(response))
+        let served = async {
+            self.admit(request.metadata())?;
+            let put = request.into_inner();
+            validate::put(&put).map_err(error::from_store)?;
+            match self.propose(Op::Put(put)).await? {
+                (_, Outcome::Put(mut response)) => {
+                    self.complete(&mut response.header);
+                    Ok(Response::new(response))
+                }
+                (_, other) => Err(unexpected(&other)),
             }
-            (_, other) => Err(unexpected(&other)),
-        }
+        };
+        self.counted(Method::Put, served).await
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        self.admit(request.metadata())?;
-        let range = request.into_inner();
-        validate::delete_range(&range).map_err(error::from_store)?;
-        match self.propose(Op::DeleteRange(range)).await? {
-            (_, Outcome::DeleteRange(mut response)) => {
-                self.complete(&mut response.header);
-                Ok(Response::new(response))
+        let served = async {
+            self.admit(request.metadata())?;
+            let range = request.into_inner();
+            validate::delete_range(&range).map_err(error::from_store)?;
+            match self.propose(Op::DeleteRange(range)).await? {
+                (_, Outcome::DeleteRange(mut response)) => {
+                    self.complete(&mut response.header);
+                    Ok(Response::new(response))
+                }
+                (_, other) => Err(unexpected(&other)),
             }
-            (_, other) => Err(unexpected(&other)),
-        }
+        };
+        self.counted(Method::DeleteRange, served).await
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        self.admit(request.metadata())?;
-        let txn = request.into_inner();
-        validate::txn(&txn, self.settings.max_txn_ops).map_err(error::from_store)?;
-        let mut response = if validate::txn_is_read_only(&txn) {
-            if !validate::txn_is_serializable(&txn) {
-                self.catch_up().await?;
-            }
-            self.store.read_only_txn(&txn).map_err(error::from_store)?
-        } else {
-            match self.propose(Op::Txn(txn)).await? {
-                (_, Outcome::Txn(response)) => response,
-                (_, other) => return Err(unexpected(&other)),
-            }
+        let served = async {
+            self.admit(request.metadata())?;
+            let txn = request.into_inner();
+            validate::txn(&txn, self.settings.max_txn_ops).map_err(error::from_store)?;
+            let mut response = if validate::txn_is_read_only(&txn) {
+                if !validate::txn_is_serializable(&txn) {
+                    self.catch_up().await?;
+                }
+                self.store.read_only_txn(&txn).map_err(error::from_store)?
+            } else {
+                match self.propose(Op::Txn(txn)).await? {
+                    (_, Outcome::Txn(response)) => response,
+                    (_, other) => return Err(unexpected(&other)),
+                }
+            };
+            self.complete(&mut response.header);
+            Ok(Response::new(response))
         };
-        self.complete(&mut response.header);
-        Ok(Response::new(response))
+        self.counted(Method::Txn, served).await
     }
 
     async fn compact(
         &self,
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
-        self.admit(request.metadata())?;
-        let compaction = request.into_inner();
-        let CompactionRequest { revision, physical } = compaction;
-        let after = match self.propose(Op::Compact(compaction)).await? {
-            (after, Outcome::Compact) => after,
-            (_, other) => return Err(unexpected(&other)),
+        let served = async {
+            self.admit(request.metadata())?;
+            let compaction = request.into_inner();
+            let CompactionRequest { revision, physical } = compaction;
+            let after = match self.propose(Op::Compact(compaction)).await? {
+                (after, Outcome::Compact) => after,
+                (_, other) => return Err(unexpected(&other)),
+            };
+            if physical {
+                self.swept(revision).await?;
+            }
+            Ok(Response::new(CompactionResponse {
+                header: Some(self.header(after)),
+            }))
         };
-        if physical {
-            self.swept(revision).await?;
-        }
-        Ok(Response::new(CompactionResponse {
-            header: Some(self.header(after)),
-        }))
+        self.counted(Method::Compact, served).await
     }
 }
 

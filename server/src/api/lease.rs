@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use handfast_mvcc::Outcome;
-use handfast_mvcc::lease::{TimeToLive, granted_ttl};
+use handfast_mvcc::lease::granted_ttl;
 use handfast_proto::command::{LeaseGrant, LeaseRevoke, command::Op};
 use handfast_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::streams::Guarded;
 use super::{Node, requires_leader, unexpected};
+use crate::metrics::Method;
 use crate::{error, limits};
 
 type Replies = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
@@ -32,34 +33,40 @@ impl Lease for Leases {
         &self,
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
-        self.0.admit(request.metadata())?;
-        let asked = request.into_inner();
-        let ttl_seconds = granted_ttl(asked.ttl).map_err(error::from_store)?;
-        let (revision, outcome) = self.0.grant(asked.id, ttl_seconds).await?;
-        match outcome {
-            Outcome::LeaseGrant { id, ttl_seconds } => Ok(Response::new(LeaseGrantResponse {
-                header: Some(self.0.header(revision)),
-                id,
-                ttl: ttl_seconds,
-                error: String::new(),
-            })),
-            other => Err(unexpected(&other)),
-        }
+        let served = async {
+            self.0.admit(request.metadata())?;
+            let asked = request.into_inner();
+            let ttl_seconds = granted_ttl(asked.ttl).map_err(error::from_store)?;
+            let (revision, outcome) = self.0.grant(asked.id, ttl_seconds).await?;
+            match outcome {
+                Outcome::LeaseGrant { id, ttl_seconds } => Ok(Response::new(LeaseGrantResponse {
+                    header: Some(self.0.header(revision)),
+                    id,
+                    ttl: ttl_seconds,
+                    error: String::new(),
+                })),
+                other => Err(unexpected(&other)),
+            }
+        };
+        self.0.counted(Method::LeaseGrant, served).await
     }
 
     async fn lease_revoke(
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        self.0.admit(request.metadata())?;
-        let id = request.into_inner().id;
-        match self.0.propose(Op::LeaseRevoke(LeaseRevoke { id })).await? {
-            (revision, Outcome::LeaseRevoke) => {
-                let header = Some(self.0.header(revision));
-                Ok(Response::new(LeaseRevokeResponse { header }))
+        let served = async {
+            self.0.admit(request.metadata())?;
+            let id = request.into_inner().id;
+            match self.0.propose(Op::LeaseRevoke(LeaseRevoke { id })).await? {
+                (revision, Outcome::LeaseRevoke) => {
+                    let header = Some(self.0.header(revision));
+                    Ok(Response::new(LeaseRevokeResponse { header }))
+                }
+                (_, other) => Err(unexpected(&other)),
             }
-            (_, other) => Err(unexpected(&other)),
-        }
+        };
+        self.0.counted(Method::LeaseRevoke, served).await
     }
 
     type LeaseKeepAliveStream = Guarded<Replies>;
@@ -68,8 +75,10 @@ impl Lease for Leases {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        self.0.admit(request.metadata())?;
-        let ticket = self.0.streams.enter(requires_leader(request.metadata()));
+        let mut call = self.0.begin(Method::LeaseKeepAlive);
+        call.check(self.0.admit(request.metadata()))?;
+        let requires_leader = requires_leader(request.metadata());
+        let ticket = self.0.streams.enter(requires_leader, call);
         let node = Arc::clone(&self.0);
         // Renewals that are under way together share one check of leadership; `buffered` keeps
         // their replies in the order of the requests.
@@ -92,40 +101,39 @@ impl Lease for Leases {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        self.0.admit(request.metadata())?;
-        let asked = request.into_inner();
-        self.0
-            .consensus
-            .linearizable()
-            .await
-            .map_err(error::from_lease_read)?;
-        let left = self.0.store.leases().time_to_live(asked.id, asked.keys);
-        // A lease that is unknown has no error, but a time below nothing.
-        let left = left.unwrap_or(TimeToLive {
-            granted_seconds: 0,
-            remaining_seconds: -1,
-            keys: Vec::new(),
-        });
-        let response = LeaseTimeToLiveResponse {
-            header: Some(self.0.header(self.0.store.revision())),
-            id: asked.id,
-            ttl: left.remaining_seconds,
-            granted_ttl: left.granted_seconds,
-            keys: left.keys,
+        let served = async {
+            self.0.admit(request.metadata())?;
+            let asked = request.into_inner();
+            let asking = self.0.consensus.lease_time_to_live(asked.id, asked.keys);
+            let left = asking.await.map_err(error::from_lease_read)?;
+            // A lease that is unknown has no error, but a time below nothing.
+            let (granted_ttl, ttl, keys) = left.map_or((0, -1, Vec::new()), |left| {
+                (left.granted_seconds, left.remaining_seconds, left.keys)
+            });
+            Ok(Response::new(LeaseTimeToLiveResponse {
+                header: Some(self.0.header(self.0.store.revision())),
+                id: asked.id,
+                ttl,
+                granted_ttl,
+                keys,
+            }))
         };
-        Ok(Response::new(response))
+        self.0.counted(Method::LeaseTimeToLive, served).await
     }
 
     async fn lease_leases(
         &self,
         request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        self.0.admit(request.metadata())?;
-        let ids = self.0.store.leases().list();
-        Ok(Response::new(LeaseLeasesResponse {
-            header: Some(self.0.header(self.0.store.revision())),
-            leases: ids.into_iter().map(|id| LeaseStatus { id }).collect(),
-        }))
+        let served = async {
+            self.0.admit(request.metadata())?;
+            let ids = self.0.store.leases().list();
+            Ok(Response::new(LeaseLeasesResponse {
+                header: Some(self.0.header(self.0.store.revision())),
+                leases: ids.into_iter().map(|id| LeaseStatus { id }).collect(),
+            }))
+        };
+        self.0.counted(Method::LeaseLeases, served).await
     }
 }
 

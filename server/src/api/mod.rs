@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::error;
 use crate::ids::Ids;
 use crate::limits;
+use crate::metrics::{Call, Calls, Method, Metrics};
 
 pub(crate) use lease::Leases;
 pub(crate) use streams::Streams;
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) progress_interval: Duration,
     /// Storage quota in bytes; zero is none.
     pub(crate) quota_bytes: u64,
+    /// Whether long work is done where it is asked for, as simulations need it.
+    pub(crate) inline: bool,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ impl Settings {
             election_timeout: config.election_timeout,
             progress_interval: config.watch_progress_notify_interval,
             quota_bytes: config.quota_backend_bytes.unwrap_or(0),
+            inline: false,
         }
     }
 
@@ -79,11 +83,35 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     pub(crate) streams: Arc<Streams>,
     pub(crate) ids: Ids,
+    pub(crate) metrics: Metrics,
 }
 
 impl Node {
-    /// Checks what the metadata asks for before anything else is looked at.
+    /// Counts a call, whatever comes of it.
+    async fn counted<T>(
+        &self,
+        method: Method,
+        served: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let mut call = Calls::begin(&*self.metrics.calls, method);
+        call.note(served.await)
+    }
+
+    /// Counts the beginning of a call that lasts as long as its stream.
+    fn begin(&self, method: Method) -> Call<Arc<Calls>> {
+        Calls::begin(Arc::clone(&self.metrics.calls), method)
+    }
+
+    /// Checks what has to hold before a request is looked at.
     fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        if self.is_learner() {
+            return Err(error::NOT_FOR_LEARNERS.into());
+        }
+        self.admit_at_learner(metadata)
+    }
+
+    /// The same for the few requests that a learner answers, too.
+    fn admit_at_learner(&self, metadata: &MetadataMap) -> Result<(), Status> {
         if let Some(version) = metadata.get(CLIENT_API_VERSION)
             && std::str::from_utf8(version.as_encoded_bytes()).is_err()
         {
@@ -95,8 +123,18 @@ impl Node {
         Ok(())
     }
 
+    /// Whether clients have to take this member for a learner. One that is to vote soon is none:
+    /// it serves all requests, for they are decided at the leader.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.consensus.is_learner() && {
+            let members = self.consensus.members();
+            let this = members.iter().find(|member| member.id == self.member.id);
+            !this.is_some_and(|this| this.voter_intent)
+        }
+    }
+
     pub(crate) fn has_leader(&self) -> bool {
-        self.consensus.status().leader.is_some()
+        self.consensus.leader().is_some()
     }
 
     /// A header with all four fields.

@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::error;
+use crate::metrics::{Call, Calls};
 
 const RUNNING: u8 = 0;
 const LEADER_LOST: u8 = 1;
@@ -54,8 +55,8 @@ impl Signal {
 }
 
 impl Streams {
-    /// Enters a stream into the list, until the ticket is dropped.
-    pub(super) fn enter(self: &Arc<Self>, requires_leader: bool) -> Ticket {
+    /// Enters the stream of a call into the list, until the ticket is dropped.
+    pub(super) fn enter(self: &Arc<Self>, requires_leader: bool, call: Call<Arc<Calls>>) -> Ticket {
         let mut open = self.open.lock();
         let end = if open.stopped { STOPPED } else { RUNNING };
         let signal = Arc::new(Signal {
@@ -71,6 +72,7 @@ impl Streams {
             streams: Arc::clone(self),
             number,
             signal,
+            call,
         }
     }
 
@@ -98,6 +100,7 @@ pub(super) struct Ticket {
     streams: Arc<Streams>,
     number: u64,
     signal: Arc<Signal>,
+    call: Call<Arc<Calls>>,
 }
 
 impl Ticket {
@@ -142,17 +145,26 @@ impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for Guarded<S> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(ticket) = &self.ticket else {
+        let Guarded {
+            inner,
+            ticket: place,
+        } = &mut *self;
+        let Some(ticket) = place else {
             return Poll::Ready(None);
         };
         if let Some(status) = ticket.poll_end(cx) {
-            self.ticket = None;
+            ticket.call.end(status.code());
+            *place = None;
             return Poll::Ready(Some(Err(status)));
         }
-        let item = Pin::new(&mut self.inner).poll_next(cx);
-        if matches!(item, Poll::Ready(None | Some(Err(_)))) {
-            self.ticket = None;
-        }
+        let item = Pin::new(inner).poll_next(cx);
+        let end = match &item {
+            Poll::Ready(None) => Code::Ok,
+            Poll::Ready(Some(Err(status))) => status.code(),
+            _ => return item,
+        };
+        ticket.call.end(end);
+        *place = None;
         item
     }
 }
@@ -160,6 +172,7 @@ impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for Guarded<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Method;
     use futures::StreamExt;
 
     type Item = Result<(), Status>;
@@ -167,7 +180,7 @@ mod tests {
     fn endless(streams: &Arc<Streams>, requires_leader: bool) -> impl Stream<Item = Item> + Unpin {
         Guarded::new(
             futures::stream::pending::<Item>(),
-            streams.enter(requires_leader),
+            streams.enter(requires_leader, Calls::begin(Arc::default(), Method::Watch)),
         )
     }
 

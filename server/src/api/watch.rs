@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::streams::{Guarded, Ticket};
 use super::{Node, requires_leader};
+use crate::metrics::{Method, WatchingShare};
 use crate::{error, limits};
 
 /// The watch handler; a stream outlives its call and so needs the node shared.
@@ -33,8 +34,10 @@ impl Watch for Watches {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.0.admit(request.metadata())?;
-        let ticket = self.0.streams.enter(requires_leader(request.metadata()));
+        let mut call = self.0.begin(Method::Watch);
+        call.check(self.0.admit(request.metadata()))?;
+        let requires_leader = requires_leader(request.metadata());
+        let ticket = self.0.streams.enter(requires_leader, call);
         let session = Session::new(Arc::clone(&self.0), request.into_inner(), &ticket);
         Ok(Response::new(Guarded::new(session, ticket)))
     }
@@ -51,6 +54,8 @@ pub(crate) struct Session<R> {
     sent: usize,
     /// Runs from the first watcher on that asked for progress notices.
     progress: Option<Interval>,
+    /// What this stream adds to the metrics.
+    share: WatchingShare,
 }
 
 impl<R> Session<R> {
@@ -67,6 +72,7 @@ impl<R> Session<R> {
             ready: Vec::new(),
             sent: 0,
             progress: None,
+            share: WatchingShare::default(),
         }
     }
 
@@ -87,10 +93,14 @@ impl<R> Session<R> {
             node,
             watchers,
             ready,
+            share,
             ..
         } = self;
         let more = watchers.poll(node.store.as_ref(), ready, limits::WATCH_POLL_BYTES);
+        let watching = &node.metrics.watching;
+        watching.update(share, watchers.watchers(), watchers.catching_up());
         if !ready.is_empty() {
+            watching.sent(ready.iter().map(|response| response.events.len()).sum());
             let header = node.header(0);
             for response in ready {
                 let revision = response.header.map_or(0, |header| header.revision);
@@ -180,6 +190,12 @@ impl Node {
         let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
+    }
+}
+
+impl<R> Drop for Session<R> {
+    fn drop(&mut self) {
+        self.node.metrics.watching.update(&mut self.share, 0, 0);
     }
 }
 

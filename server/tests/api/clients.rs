@@ -10,6 +10,7 @@ use handfast_proto::etcdserverpb::{
 };
 use handfast_proto::health::health_client::HealthClient;
 use handfast_server::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -161,6 +162,17 @@ pub(crate) async fn start() -> (Server, Clients) {
     let server = soon(Server::builder().ephemeral().start()).await.unwrap();
     let clients = Clients::connect(&server.endpoint()).await;
     (server, clients)
+}
+
+/// One HTTP/1.1 request on a connection of its own: status line, headers and body.
+pub(crate) async fn http(endpoint: &str, request: &str) -> String {
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    soon(stream.read_to_string(&mut reply)).await.unwrap();
+    reply
 }
 
 pub(crate) fn put(key: &str, value: &str) -> PutRequest {

@@ -1,14 +1,10 @@
 //! Around the services: what is not served, metadata, health, and plain HTTP on the same port.
 
-use handfast_proto::etcdserverpb::{
-    AlarmRequest, AuthStatusRequest, DefragmentRequest, MemberAddRequest,
-    alarm_request::AlarmAction, auth_client::AuthClient,
-};
+use handfast_proto::etcdserverpb::{AuthStatusRequest, DefragmentRequest, auth_client::AuthClient};
 use handfast_proto::health::{HealthCheckRequest, health_check_response::ServingStatus};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, Request};
 
-use crate::clients::{get, put, soon, start, watch};
+use crate::clients::{get, http, put, soon, start, watch};
 
 #[tokio::test]
 async fn what_is_not_served_says_so() {
@@ -18,23 +14,11 @@ async fn what_is_not_served_says_so() {
         soon(auth.auth_status(AuthStatusRequest {}))
             .await
             .unwrap_err(),
-        soon(
-            clients
-                .cluster
-                .clone()
-                .member_add(MemberAddRequest::default()),
-        )
-        .await
-        .unwrap_err(),
         soon(clients.maintenance.clone().defragment(DefragmentRequest {}))
             .await
             .unwrap_err(),
     ];
-    let names = [
-        "Auth/AuthStatus",
-        "Cluster/MemberAdd",
-        "Maintenance/Defragment",
-    ];
+    let names = ["Auth/AuthStatus", "Maintenance/Defragment"];
     for (status, name) in refusals.iter().zip(names) {
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(
@@ -134,34 +118,6 @@ async fn the_health_service_knows_the_server_and_nothing_else() {
     let (stopped, ended) = tokio::join!(server.shutdown(), soon(known.message()));
     stopped.unwrap();
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
-}
-
-#[tokio::test]
-async fn there_are_no_alarms() {
-    let (_server, clients) = start().await;
-    let mut maintenance = clients.maintenance.clone();
-    let list = soon(maintenance.alarm(AlarmRequest::default()))
-        .await
-        .unwrap()
-        .into_inner();
-    assert!(list.alarms.is_empty() && list.header.unwrap().member_id != 0);
-    let activate = AlarmRequest {
-        action: AlarmAction::Activate.into(),
-        ..AlarmRequest::default()
-    };
-    let status = soon(maintenance.alarm(activate)).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
-}
-
-/// One HTTP/1.1 request on a connection of its own: status line, headers and body.
-async fn http(endpoint: &str, request: &str) -> String {
-    let address = endpoint.strip_prefix("http://").unwrap();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut reply = String::new();
-    soon(stream.read_to_string(&mut reply)).await.unwrap();
-    reply
 }
 
 #[tokio::test]
