@@ -6,11 +6,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod cancel;
+mod cluster;
 mod contention;
 mod election;
 mod faults;
 mod interop;
 mod lock;
+// The client core's tests use the same.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../core/tests/common/cluster.rs"]
+mod members;
 mod mirror;
 mod proxy;
 mod relay;
