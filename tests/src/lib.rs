@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod dice;
 pub mod differential;
+pub mod failover;
 pub mod harness;
 pub mod history;
 pub mod masked;

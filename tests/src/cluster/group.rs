@@ -2,7 +2,7 @@
 //!
 //! Owns starting and stopping its members and what happens between them. Must not know why.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -30,6 +30,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 pub struct Setup {
     pub(super) program: Program,
     pub(super) size: usize,
+    spares: usize,
     pub(super) wiring: Wiring,
     pub(super) flags: Vec<String>,
 }
@@ -41,6 +42,7 @@ impl Setup {
         Self {
             program,
             size,
+            spares: 0,
             wiring: Wiring::Proxies,
             flags: Vec::new(),
         }
@@ -50,6 +52,13 @@ impl Setup {
     #[must_use]
     pub fn wiring(mut self, wiring: Wiring) -> Self {
         self.wiring = wiring;
+        self
+    }
+
+    /// Places for so many members that join later; they come after those that found the cluster.
+    #[must_use]
+    pub fn spares(mut self, spares: usize) -> Self {
+        self.spares = spares;
         self
     }
 
@@ -86,6 +95,7 @@ impl Setup {
 #[derive(Debug)]
 pub struct Cluster {
     pub(super) members: Vec<Member>,
+    founders: usize,
     network: Network,
     home: TempDir,
 }
@@ -99,7 +109,7 @@ impl Cluster {
         let home = tempfile::Builder::new()
             .prefix("members-")
             .tempdir_in(folder)?;
-        let network = Network::new(setup.wiring, setup.size).await?;
+        let network = Network::new(setup.wiring, setup.size + setup.spares).await?;
         let members = network.addresses.iter().enumerate();
         let members = members.map(|(number, addresses)| {
             Member::new(
@@ -112,12 +122,13 @@ impl Cluster {
         });
         Ok(Self {
             members: members.collect(),
+            founders: setup.size,
             network,
             home,
         })
     }
 
-    /// How many members there are.
+    /// How many members there are, with the spare ones.
     #[must_use]
     pub fn size(&self) -> usize {
         self.members.len()
@@ -159,16 +170,7 @@ impl Cluster {
     /// When the member does not run, or does not end.
     pub async fn terminate(&mut self, member: usize) -> Result<()> {
         self.members[member].signal(Signal::TERM)?;
-        let begun = Instant::now();
-        while self.members[member].ended()?.is_none() {
-            if begun.elapsed() > STOP_LIMIT {
-                let tail = self.members[member].log_tail(20);
-                return Err(format!("m{member} does not stop after SIGTERM\n{tail}").into());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        self.network.processes.lock()[member] = None;
-        Ok(())
+        self.ended(member).await.map(drop)
     }
 
     /// Sends a signal: STOP and CONT freeze and thaw the member.
@@ -196,11 +198,22 @@ impl Cluster {
     }
 
     fn start_all(&mut self) -> Result<()> {
-        (0..self.size()).try_for_each(|member| self.restart(member))
+        (0..self.founders).try_for_each(|member| self.restart(member))
     }
 
-    fn founders(&self) -> String {
-        let each = self.members.iter();
+    /// Starts a spare member that was added to the cluster before. `cluster` is what its
+    /// `--initial-cluster` shall say. Does not wait for it.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn join(&mut self, member: usize, cluster: &str) -> Result<()> {
+        self.spawn(member, Founding::Existing, cluster)
+    }
+
+    /// The `--initial-cluster` of those that found the cluster.
+    #[must_use]
+    pub fn founders(&self) -> String {
+        let each = self.members[..self.founders].iter();
         let each = each.map(|member| format!("{}={}", member.name, member.peer_url()));
         each.collect::<Vec<_>>().join(",")
     }
@@ -256,6 +269,25 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Waits until this member has ended by itself.
+    ///
+    /// # Errors
+    /// When it goes on for half a minute.
+    pub async fn ended(&mut self, member: usize) -> Result<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.members[member].ended()? {
+                self.network.processes.lock()[member] = None;
+                return Ok(status);
+            }
+            if begun.elapsed() > STOP_LIMIT {
+                let tail = self.members[member].log_tail(20);
+                return Err(format!("m{member} does not end\n{tail}").into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     pub(super) async fn member_ready(&mut self, member: usize, deadline: Instant) -> Result<()> {

@@ -88,11 +88,12 @@ fn build(what: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Cargo's target directory, seen from the running test: `<target>/<profile>/deps/<test>`.
+/// Cargo's target directory, in which the running program is; cargo marks it with a file.
 #[must_use]
 pub fn target_directory() -> PathBuf {
     let here = env::current_exe().unwrap_or_default();
-    match here.ancestors().nth(3) {
+    let is_it = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    match here.ancestors().find(is_it) {
         Some(target) => target.to_path_buf(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
     }
