@@ -94,8 +94,10 @@ pub struct Report {
     pub operations: usize,
     /// How many events of watches were looked at.
     pub events: usize,
-    /// How many tenures, observations and leases were looked at.
+    /// How many locks held, leaderships and observations were looked at.
     pub tenures: usize,
+    /// The work that the order of the operations took, in applied requests.
+    pub steps: u64,
 }
 
 impl Report {
