@@ -10,6 +10,7 @@ mod ops;
 mod parts;
 mod past;
 mod search;
+mod sequence;
 
 use known::Known;
 use ops::Ops;
@@ -72,6 +73,11 @@ fn part(
             Promise::RevisionsUnique,
             format!("two writes were told the same revision:\n  {one}\n  {two}"),
         ));
+        return None;
+    }
+    if let Some(evidence) = sequence::check(ops) {
+        let violation = Violation::new(Promise::Linearizable, evidence);
+        found.violations.push(violation);
         return None;
     }
     let blind = if known.is_complete {

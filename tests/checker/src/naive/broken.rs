@@ -428,38 +428,44 @@ fn a_watch_that_delivers_in_the_wrong_order() {
     });
 }
 
-#[test]
-fn a_watch_that_tears_a_revision_apart() {
-    finds_in_watch(&[Promise::WatchAtomic], 1, |notes, at, _| {
-        for at in at {
-            let events = events(&mut notes[*at])?;
-            let pair = events.windows(2);
-            let mut pair = pair.map(|pair| pair[0].revision() == pair[1].revision());
-            if let Some(cut) = pair.position(|is_same| is_same) {
-                let rest = events.split_off(cut + 1);
-                let mut note = notes[*at].clone();
-                *self::events(&mut note)? = rest;
-                notes.insert(at + 1, note);
-                return Some(());
+/// The first response of any watch with two events of one revision, and the place of the second.
+fn of_one_revision(run: &mut Run) -> Option<(usize, usize, usize)> {
+    for (watch, record) in run.watches.iter_mut().enumerate() {
+        for (at, note) in record.notes.iter_mut().enumerate() {
+            let events = events(note).map_or(&[][..], |events| events.as_slice());
+            let mut pairs = events.windows(2);
+            let is_same = |pair: &[Event]| pair[0].revision() == pair[1].revision();
+            if let Some(first) = pairs.position(is_same) {
+                return Some((watch, at, first + 1));
             }
         }
-        None
+    }
+    None
+}
+
+#[test]
+fn a_watch_that_tears_a_revision_apart() {
+    finds(&[Promise::WatchAtomic], |run, _| {
+        uninterrupted(run);
+        let (watch, at, cut) = of_one_revision(run)?;
+        let notes = &mut run.watches[watch].notes;
+        let mut rest = notes[at].clone();
+        if let Delivery::Events { fragment, .. } = &mut notes[at].delivery {
+            *fragment = false;
+        }
+        *events(&mut rest)? = events(&mut notes[at])?.split_off(cut);
+        notes.insert(at + 1, rest);
+        Some(())
     });
 }
 
 #[test]
 fn a_watch_that_loses_a_part_of_a_revision() {
-    finds_in_watch(&[Promise::WatchAtomic], 1, |notes, at, _| {
-        for at in at {
-            let events = events(&mut notes[*at])?;
-            let pair = events.windows(2);
-            let mut pair = pair.map(|pair| pair[0].revision() == pair[1].revision());
-            if let Some(cut) = pair.position(|is_same| is_same) {
-                events.remove(cut);
-                return Some(());
-            }
-        }
-        None
+    finds(&[Promise::WatchAtomic], |run, _| {
+        uninterrupted(run);
+        let (watch, at, cut) = of_one_revision(run)?;
+        events(&mut run.watches[watch].notes[at])?.remove(cut);
+        Some(())
     });
 }
 
