@@ -14,7 +14,7 @@ use super::{
 };
 use crate::SnapshotHeader;
 
-const CHUNK_BYTES: usize = 150;
+const CHUNK_BYTES: usize = 60;
 
 fn spool(disk: &SimDisk) -> Spool {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -45,6 +45,8 @@ fn install(target: &Store, header: SnapshotHeader, spool: &mut Spool) {
 #[derive(Debug, Clone)]
 enum Step {
     Apply(Vec<Op>),
+    /// Up to a revision that far below the newest.
+    Compact(i64),
     /// Up to that many pieces, on one of the two senders.
     Sweep(usize, usize),
     Send(usize, usize),
@@ -52,11 +54,16 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let compacting = prop_oneof![5 => op(), 1 => (10_i64..50).prop_map(compact)];
+    let plain = prop_oneof![
+        4 => prop::sample::select(&["a", "b", "c", "d", "e"][..]).prop_map(|key| put(key, key)),
+        2 => prop::sample::select(&["a", "b", "c", "d", "e"][..]).prop_map(|key| delete(key, "")),
+        2 => op(),
+    ];
     prop_oneof![
-        5 => prop::collection::vec(compacting, 1..5).prop_map(Step::Apply),
+        5 => prop::collection::vec(plain, 1..5).prop_map(Step::Apply),
+        2 => (0_i64..4).prop_map(Step::Compact),
         3 => (0_usize..2, 1_usize..6).prop_map(|(who, pieces)| Step::Sweep(who, pieces)),
-        4 => (0_usize..2, 0_usize..8).prop_map(|(who, chunks)| Step::Send(who, chunks)),
+        4 => (0_usize..2, 0_usize..4).prop_map(|(who, chunks)| Step::Send(who, chunks)),
         1 => Just(Step::Restart),
     ]
 }
@@ -78,6 +85,10 @@ proptest! {
                 Step::Apply(ops) => senders
                     .iter_mut()
                     .for_each(|sender| drop(sender.apply(ops.clone()))),
+                Step::Compact(back) => senders.iter_mut().for_each(|sender| {
+                    let revision = sender.store().revision() - back;
+                    sender.one(compact(revision));
+                }),
                 Step::Sweep(who, pieces) => {
                     let sweep = || senders[who].store().sweep().unwrap();
                     (0..pieces).any(|_| !sweep());
