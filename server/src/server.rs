@@ -186,12 +186,19 @@ impl Server {
         self.finish(running.stop()).await
     }
 
-    /// Stops as a crash does: at once, with no word to anybody and nothing flushed.
+    /// Stops as a crash does: with no word to anybody and nothing flushed. By the time this
+    /// returns nothing new becomes durable or is answered; the future ends when all is gone.
     #[doc(hidden)]
-    pub async fn kill(mut self) {
-        if let Some(running) = self.running.take() {
-            let killed = self.finish(running.kill()).await;
-            debug_assert!(killed.is_ok(), "a kill has nothing to report");
+    pub fn kill(mut self) -> impl Future<Output = ()> + Send {
+        let running = self.running.take();
+        if let Some(running) = &running {
+            running.cut();
+        }
+        async move {
+            if let Some(running) = running {
+                let killed = self.finish(running.bury()).await;
+                debug_assert!(killed.is_ok(), "a kill has nothing to report");
+            }
         }
     }
 
@@ -308,12 +315,16 @@ impl Running {
         flushed.map_err(Error::Store)
     }
 
-    async fn kill(self) -> Result<(), Error> {
-        // The log's task is among these: from here on nothing becomes durable, so nothing more is
-        // acknowledged.
+    /// Cuts every tie to the outside at once.
+    fn cut(&self) {
+        // The task that writes a simulated log is among these.
         self.background.iter().for_each(AbortHandle::abort);
         self.clients.cut();
         self.members.cut();
+    }
+
+    /// Lets go of everything without a last flush.
+    async fn bury(self) -> Result<(), Error> {
         let Running {
             node,
             services,

@@ -38,13 +38,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// A path that swallows packets is noticed within an election timeout.
+    /// A path that swallows packets is noticed after about an election; a member that is only
+    /// slow has as long to answer.
     pub(crate) fn of(election_timeout: Duration) -> Pace {
-        let half = (election_timeout / 2).max(Duration::from_millis(1));
         Pace {
             connect: election_timeout,
-            ask_after: half,
-            answer_within: half,
+            ask_after: (election_timeout / 2).max(Duration::from_millis(1)),
+            answer_within: election_timeout,
         }
     }
 }
