@@ -32,7 +32,7 @@ impl Pair {
         for cluster in [&mut self.ours, &mut self.theirs] {
             let mut teller = Teller::new(cluster).await?;
             if let Err(error) = story(&mut teller).await {
-                let logs = teller.cluster.logs(15);
+                let logs = teller.cluster.logs(4);
                 let so_far = teller.printed.join("\n");
                 return Err(format!("{error}\n{so_far}\n{logs}").into());
             }
@@ -102,6 +102,27 @@ impl<'a> Teller<'a> {
     fn tell(&mut self, member: usize, words: &[&str]) -> Result<()> {
         let output = self.at(member).run(words, "")?;
         self.print(words, output)
+    }
+
+    /// Runs a command until the members are ready for it, and prints what it says then. etcd wants
+    /// to have been connected for some seconds.
+    fn tell_done(&mut self, member: usize, words: &[&str]) -> Result<()> {
+        let output = self.done(member, words)?;
+        self.print(words, output)
+    }
+
+    fn done(&self, member: usize, words: &[&str]) -> Result<Output> {
+        let mut last = None;
+        for _ in 0..100 {
+            let output = self.at(member).run(words, "")?;
+            let waits = ["unhealthy cluster", "not enough started members"];
+            if !waits.iter().any(|why| output.stderr.contains(why)) {
+                return Ok(output);
+            }
+            last = Some(output);
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        Err(format!("the members are never ready for {words:?}: {last:?}").into())
     }
 
     fn tell_everywhere(&mut self, words: &[&str]) -> Result<()> {
@@ -205,7 +226,7 @@ async fn leadership_is_moved_and_a_peer_url_changed() -> Result<()> {
             teller.tell(leader, &["get", "after"])?;
             teller.tell(leader, &["move-leader", &own])?;
             let elsewhere = "--peer-urls=http://127.0.0.1:9,http://127.0.0.1:10";
-            teller.tell(leader, &["member", "update", &own, elsewhere])?;
+            teller.tell_done(leader, &["member", "update", &own, elsewhere])?;
             teller.tell(leader, &["member", "list"])
         })
         .await
@@ -220,9 +241,7 @@ async fn a_learner_joins_serves_little_is_promoted_and_removed() -> Result<()> {
             teller.tell(leader, &["put", "before", "joining"])?;
             let url = format!("--peer-urls={}", teller.cluster.members()[3].peer_url());
             // The order of the members in what it prints is free.
-            teller
-                .at(follower)
-                .ok(&["member", "add", "m3", "--learner", &url])?;
+            teller.done(follower, &["member", "add", "m3", "--learner", &url])?;
             teller.learn_ids()?;
             let new = teller.ids[3].clone();
             teller.tell(leader, &["member", "list"])?;
@@ -246,7 +265,7 @@ async fn a_learner_joins_serves_little_is_promoted_and_removed() -> Result<()> {
             teller.tell(leader, &["member", "list"])?;
             teller.tell(3, &["put", "at", "voter"])?;
             teller.tell(3, &["get", "at"])?;
-            teller.tell(follower, &["member", "remove", &new])?;
+            teller.tell_done(follower, &["member", "remove", &new])?;
             teller.tell(follower, &["member", "remove", &new])?;
             teller.tell(follower, &["member", "list"])?;
             // A removed member ends by itself, and ends again when it is started again.
@@ -265,7 +284,7 @@ async fn a_voter_is_added_and_the_leader_removed() -> Result<()> {
         .same(async |teller| {
             let (leader, follower) = (teller.leader, teller.follower());
             let url = format!("--peer-urls={}", teller.cluster.members()[3].peer_url());
-            teller.at(follower).ok(&["member", "add", "m3", &url])?;
+            teller.done(follower, &["member", "add", "m3", &url])?;
             teller.learn_ids()?;
             teller.tell(leader, &["member", "list"])?;
             let cluster = teller.with_new();
@@ -274,7 +293,7 @@ async fn a_voter_is_added_and_the_leader_removed() -> Result<()> {
             teller.tell(3, &["put", "at", "new"])?;
             teller.tell(3, &["member", "list"])?;
             let old = teller.ids[leader].clone();
-            teller.tell(follower, &["member", "remove", &old])?;
+            teller.tell_done(follower, &["member", "remove", &old])?;
             teller.cluster.ended(leader).await?;
             teller.cluster.ready().await?;
             let now = teller.cluster.settled().await?;
