@@ -23,6 +23,7 @@ use tonic::body::Body;
 use tower::Service as _;
 
 use crate::api::{Leases, Node, Watches, unserved};
+use crate::metrics::Traffic;
 use crate::peer::{self, Members, Newcomers};
 use crate::{error, http1, limits};
 
@@ -131,6 +132,17 @@ impl Services {
 pub(crate) struct Dispatch {
     pub(crate) services: Arc<Services>,
     pub(crate) offer: Offer,
+}
+
+impl Dispatch {
+    /// Where the bytes of a connection are counted.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        let metrics = &self.services.node.metrics;
+        Arc::clone(match self.offer {
+            Offer::Members => &metrics.member_traffic,
+            Offer::Everything | Offer::Plain => &metrics.client_traffic,
+        })
+    }
 }
 
 impl Service<Request<Incoming>> for Dispatch {

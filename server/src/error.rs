@@ -360,6 +360,90 @@ mod tests {
     }
 
     #[test]
+    fn alarms_forbid_with_etcds_code_and_text() {
+        check(
+            &from_store(Error::NoSpace),
+            Code::ResourceExhausted,
+            "etcdserver: mvcc: database space exceeded",
+        );
+        let corrupt = from_store(Error::Corrupt);
+        check(&corrupt, Code::DataLoss, "etcdserver: corrupt cluster");
+        let names = [0, 1, 2, 7].map(alarm_name);
+        assert_eq!(names, ["NONE", "NOSPACE", "CORRUPT", "UNKNOWN"]);
+    }
+
+    #[test]
+    fn a_confirmation_in_place_of_a_write_fails_as_a_write_does() {
+        let text = "context deadline exceeded";
+        let status = from_read_as_write(ReadError::NoLeader);
+        check(&status, Code::DeadlineExceeded, text);
+        let status = from_read_as_write(ReadError::Timeout);
+        check(&status, Code::Unavailable, "etcdserver: request timed out");
+    }
+
+    #[test]
+    fn every_refusal_of_a_change_of_members_has_etcds_code_and_text() {
+        use Code::{FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unknown};
+        use MemberRefusal as Refusal;
+        let table = [
+            (Refusal::NotFound, NotFound, "member not found"),
+            (
+                Refusal::PeerUrlExists,
+                FailedPrecondition,
+                "Peer URLs already exists",
+            ),
+            (
+                Refusal::UrlsInvalid,
+                InvalidArgument,
+                "given member URLs are invalid",
+            ),
+            (
+                Refusal::TooManyLearners,
+                FailedPrecondition,
+                "too many learner members in cluster",
+            ),
+            (
+                Refusal::NotEnoughStarted,
+                Unknown,
+                "re-configuration failed due to not enough started members",
+            ),
+            (Refusal::Unhealthy, Unavailable, "unhealthy cluster"),
+            (
+                Refusal::NotALearner,
+                FailedPrecondition,
+                "can only promote a learner member",
+            ),
+            (
+                Refusal::LearnerNotReady,
+                FailedPrecondition,
+                "can only promote a learner member which is in sync with leader",
+            ),
+            (
+                Refusal::IdExists,
+                FailedPrecondition,
+                "member ID already exist",
+            ),
+            (
+                Refusal::BadTransferee,
+                FailedPrecondition,
+                "bad leader transferee",
+            ),
+        ];
+        for (refusal, code, text) in table {
+            let status = from_member(MemberError::Refused(refusal));
+            check(&status, code, &format!("etcdserver: {text}"));
+        }
+        let timed_out = "etcdserver: request timed out";
+        check(&from_member(MemberError::Timeout), Unavailable, timed_out);
+        let not_leader = from_transfer(MemberError::NotLeader);
+        check(&not_leader, FailedPrecondition, "etcdserver: not leader");
+        let too_long = "etcdserver: request timed out, leader transfer took too long";
+        check(&from_transfer(MemberError::Timeout), Unknown, too_long);
+        let nothing = from_member(MemberError::Refused(Refusal::None));
+        assert_eq!(nothing.code(), Code::Internal);
+    }
+
+    #[test]
     fn only_the_transports_refusal_of_a_long_message_is_reworded() {
         let text = "Error, decoded message length too large: found 2100013 bytes, the limit is: \
                     2097152 bytes";

@@ -19,6 +19,7 @@ use crate::config::{Config, Url};
 use crate::dispatch::Dispatch;
 use crate::lanes::Lanes;
 use crate::limits;
+use crate::metrics::Metered;
 
 /// A bound socket that nobody is served on yet.
 #[derive(Debug)]
@@ -218,8 +219,9 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (drain, kill) = (self.drain.clone(), self.kill.clone());
+        let traffic = dispatch.traffic();
         let served = async move {
-            let io = TokioIo::new(LenientAuthority::new(open()?));
+            let io = TokioIo::new(Metered::new(LenientAuthority::new(open()?), traffic));
             let connection = builder.serve_connection(io, dispatch);
             tokio::pin!(connection);
             tokio::select! {

@@ -7,12 +7,14 @@ mod page;
 mod process;
 mod report;
 mod rpc;
+mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 pub(crate) use report::page;
 pub(crate) use rpc::{Call, Calls, Method};
+pub(crate) use traffic::{Metered, Traffic};
 
 /// Everything that the serving side counts.
 #[derive(Debug, Default)]
@@ -20,6 +22,9 @@ pub(crate) struct Metrics {
     /// Shared with the streams, which outlive their calls.
     pub(crate) calls: Arc<Calls>,
     pub(crate) watching: Watching,
+    /// What goes to and from clients, and over connections that other members opened.
+    pub(crate) client_traffic: Arc<Traffic>,
+    pub(crate) member_traffic: Arc<Traffic>,
     /// Answers of `/health`: good ones, bad ones.
     health: [AtomicU64; 2],
     /// The probes' checks, by number: good ones, bad ones, and whether the last was good.

@@ -30,6 +30,7 @@ pub(crate) fn page(node: &Node) -> String {
     keys(&mut page, node, &store);
     watches(&mut page, node);
     leases(&mut page, node, &store);
+    traffic(&mut page, node);
     node.metrics.calls.report(&mut page);
     process::report(&mut page);
     page.finish()
@@ -277,6 +278,30 @@ fn watches(page: &mut Page, node: &Node) {
     let help = "Events sent to watchers.";
     let events = watching.events.load(Ordering::Relaxed);
     page.counter("etcd_debugging_mvcc_events_total", help, events);
+}
+
+fn traffic(page: &mut Page, node: &Node) {
+    let metrics = &node.metrics;
+    let help = "Bytes received from clients.";
+    let received = metrics.client_traffic.received();
+    page.counter(
+        "etcd_network_client_grpc_received_bytes_total",
+        help,
+        received,
+    );
+    let help = "Bytes sent to clients.";
+    let sent = metrics.client_traffic.sent();
+    page.counter("etcd_network_client_grpc_sent_bytes_total", help, sent);
+    let help = "Bytes received over connections that other members opened.";
+    let received = metrics.member_traffic.received();
+    page.counter(
+        "handfast_network_member_received_bytes_total",
+        help,
+        received,
+    );
+    let help = "Bytes sent over connections that other members opened.";
+    let sent = metrics.member_traffic.sent();
+    page.counter("handfast_network_member_sent_bytes_total", help, sent);
 }
 
 fn leases(page: &mut Page, node: &Node, store: &StoreStats) {

@@ -150,7 +150,12 @@ impl Member {
     /// Waits until the member knows where clients find each of the others.
     async fn knows_all(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.list().await.iter().any(|it| it.client_ur_ls.is_empty()) {
+        while self
+            .list()
+            .await
+            .iter()
+            .any(|it| it.client_ur_ls.is_empty())
+        {
             assert!(Instant::now() < deadline, "{:?}", self.list().await);
             sleep(LOOK).await;
         }

@@ -139,6 +139,8 @@ async fn every_family_has_the_name_and_type_that_dashboards_ask_for() {
                 "etcd_debugging_lease_revoked_total",
                 "etcd_debugging_lease_renewed_total",
                 "etcd_debugging_server_lease_expired_total",
+                "etcd_network_client_grpc_received_bytes_total",
+                "etcd_network_client_grpc_sent_bytes_total",
                 "grpc_server_started_total",
                 "grpc_server_handled_total",
                 "process_cpu_seconds_total",
