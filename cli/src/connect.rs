@@ -39,7 +39,12 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client of the chosen servers; connects at the first call.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let mut builder = Client::builder().endpoints(self.endpoints());
+        self.client_of(self.endpoints())
+    }
+
+    /// A client of these servers instead of the chosen ones.
+    pub(crate) fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Failure> {
+        let mut builder = Client::builder().endpoints(endpoints);
         if let Some(timeout) = self.timeout()? {
             builder = builder.timeout(timeout);
         }

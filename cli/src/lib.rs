@@ -6,16 +6,21 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod alarm;
 mod bench;
+mod cluster;
 mod connect;
 mod elect;
 mod exit;
+mod hashkv;
 mod keys;
 mod kv;
 mod lease;
 mod lock;
-mod members;
+mod member;
+mod move_leader;
 mod output;
+mod roster;
 mod serve;
 mod status;
 mod supervise;
@@ -23,7 +28,7 @@ mod tenure;
 mod txn;
 mod watch;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::Path;
 
@@ -39,6 +44,7 @@ const ABOUT: &str = "Locks, elections, queues, configuration and keys that sever
 const AFTER_HELP: &str = "\
 Start with:
   handfast serve                           a server on this machine
+  handfast cluster dev                     or a cluster of three
   handfast put greeting hello              in another shell
   handfast lock jobs/nightly -- ./nightly  run something on one machine at a time
 
@@ -83,9 +89,20 @@ enum Command {
     /// Show who leads
     Leader(elect::leader::LeaderArgs),
     /// Show how each server is doing
-    Status,
+    Status(status::StatusArgs),
     /// Show the members of the cluster
     Members,
+    /// Add, remove and replace members of the cluster
+    Member(member::MemberArgs),
+    /// Try, join or recover a cluster
+    Cluster(cluster::ClusterArgs),
+    /// Let a chosen member lead
+    MoveLeader(move_leader::MoveLeaderArgs),
+    /// Show and take back alarms
+    Alarm(alarm::AlarmArgs),
+    /// Compare the data of all members
+    #[command(name = "hashkv")]
+    HashKv(hashkv::HashKvArgs),
     /// Measure a server, alone or against another
     Bench(bench::BenchArgs),
 }
@@ -99,6 +116,7 @@ pub fn cli_main(args: Vec<OsString>) -> i32 {
         true => (as_serve(args), Preset::Etcd),
         false => (args, Preset::Handfast),
     };
+    let program = args.first().cloned().unwrap_or_default();
     let matches = match Cli::command()
         .subcommand(serve::command())
         .try_get_matches_from(args)
@@ -110,7 +128,7 @@ pub fn cli_main(args: Vec<OsString>) -> i32 {
         return serve::run(flags, preset);
     }
     match Cli::from_arg_matches(&matches) {
-        Ok(cli) => finish(run(cli)),
+        Ok(cli) => finish(run(cli, &program)),
         Err(error) => usage(&error),
     }
 }
@@ -146,7 +164,7 @@ fn finish(result: Result<i32, Failure>) -> i32 {
     }
 }
 
-fn run(cli: Cli) -> Result<i32, Failure> {
+fn run(cli: Cli, program: &OsStr) -> Result<i32, Failure> {
     let Cli {
         connection,
         command,
@@ -158,7 +176,7 @@ fn run(cli: Cli) -> Result<i32, Failure> {
     };
     in_runtime(async move {
         let mut output = Output::new(connection.json);
-        let code = client_command(command, &connection, &mut output).await?;
+        let code = client_command(command, program, &connection, &mut output).await?;
         output.flush()?;
         Ok(code)
     })
@@ -166,6 +184,7 @@ fn run(cli: Cli) -> Result<i32, Failure> {
 
 async fn client_command(
     command: Command,
+    program: &OsStr,
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
@@ -181,8 +200,13 @@ async fn client_command(
         Command::Locks(args) => lock::list::run(args, connection, output).await,
         Command::Elect(args) => elect::run(args, connection, output).await,
         Command::Leader(args) => elect::leader::run(args, connection, output).await,
-        Command::Status => status::run(connection, output).await,
-        Command::Members => members::run(connection, output).await,
+        Command::Status(args) => status::run(args, connection, output).await,
+        Command::Members => member::list::run(connection, output).await,
+        Command::Member(args) => member::run(args, connection, output).await,
+        Command::Cluster(args) => cluster::run(args, program, connection, output).await,
+        Command::MoveLeader(args) => move_leader::run(args, connection, output).await,
+        Command::Alarm(args) => alarm::run(args, connection, output).await,
+        Command::HashKv(args) => hashkv::run(args, connection, output).await,
         Command::Bench(args) => bench::run(args, connection),
     }
 }

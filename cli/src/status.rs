@@ -1,27 +1,28 @@
 //! `handfast status`: how each server is doing.
 //!
-//! Owns the choice of figures and their form.
+//! Owns who is asked, and what the answers say together. Their form is in `status::show`.
 
+mod fsync;
+mod show;
+
+use clap::Args;
 use futures::future::join_all;
 use handfast_core::Client;
 use handfast_core::proto::etcdserverpb::StatusResponse;
-use serde_json::{Value, json};
 
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
-use crate::output::{Output, table};
+use crate::output::Output;
+use crate::roster::{Roster, label};
+use fsync::Fsync;
 
-const HEADINGS: [&str; 9] = [
-    "ENDPOINT",
-    "HEALTH",
-    "VERSION",
-    "ROLE",
-    "DATA",
-    "IN USE",
-    "REVISION",
-    "TERM",
-    "LOG INDEX",
-];
+/// Options of `status`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct StatusArgs {
+    /// All members of the cluster, not only the chosen servers
+    #[arg(long)]
+    cluster: bool,
+}
 
 /// What one server said of itself.
 struct Report {
@@ -33,157 +34,173 @@ struct Answer {
     status: StatusResponse,
     /// Why it cannot serve, if it cannot.
     trouble: Option<String>,
+    /// How long its disk takes, if it tells.
+    fsync: Option<Fsync>,
 }
 
-pub(crate) async fn run(connection: &Connection, output: &mut Output) -> Result<i32, Failure> {
-    let client = connection.client()?;
-    let endpoints = client.endpoints();
-    let reports = join_all(endpoints.into_iter().map(|endpoint| ask(&client, endpoint))).await;
-    match output.is_json() {
-        true => output.json(&Value::Array(reports.iter().map(json_of).collect()))?,
-        false => print(&reports, output)?,
+/// All answers, and what is known of the cluster.
+struct Picture {
+    reports: Vec<Report>,
+    roster: Roster,
+    /// The last entry of the log that is known to be committed.
+    committed: u64,
+}
+
+pub(crate) async fn run(
+    args: StatusArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<i32, Failure> {
+    let mut client = connection.client()?;
+    if args.cluster {
+        client = whole_cluster(&client, connection).await?;
     }
+    let asked = client.endpoints();
+    let asked = join_all(asked.into_iter().map(|endpoint| ask(&client, endpoint)));
+    let (reports, roster) = tokio::join!(asked, Roster::read_anywhere(&client));
+    let picture = Picture::new(reports, roster.unwrap_or_default());
+    show::print(&picture, output)?;
     output.flush()?;
-    let failures = reports
-        .iter()
-        .filter_map(|report| report.answer.as_ref().err());
-    let code = failures
-        .map(|error| Failure::Call(error.clone()).code())
-        .max();
-    let sick = reports
-        .iter()
-        .any(|r| matches!(&r.answer, Ok(a) if a.trouble.is_some()));
-    Ok(code.unwrap_or(if sick { exit::FAILED } else { exit::OK }))
+    if args.cluster {
+        for member in &picture.roster.members {
+            if member.client_ur_ls.is_empty() {
+                eprintln!("handfast: {} cannot be asked", label(member));
+            }
+        }
+    }
+    Ok(picture.exit_code())
+}
+
+/// A client of all members that tell clients an address.
+async fn whole_cluster(client: &Client, connection: &Connection) -> Result<Client, Failure> {
+    let roster = match Roster::read_anywhere(client).await {
+        Some(roster) => roster,
+        // Says best what is wrong.
+        None => Roster::read(client).await?,
+    };
+    match roster.endpoints() {
+        endpoints if endpoints.is_empty() => Ok(client.clone()),
+        endpoints => connection.client_of(endpoints),
+    }
 }
 
 async fn ask(client: &Client, endpoint: String) -> Report {
-    let (status, health) = tokio::join!(client.status(&endpoint), client.health(&endpoint));
-    let trouble = health.err().map(|error| error.to_string());
-    let answer = status.map(|status| Answer { status, trouble });
+    let (status, health, fsync) = tokio::join!(
+        client.status(&endpoint),
+        client.health(&endpoint),
+        fsync::ask(&endpoint)
+    );
+    let answer = status.map(|status| Answer {
+        // A learner cannot do what health asks for, and is none the worse for it.
+        trouble: health
+            .err()
+            .filter(|_| !status.is_learner)
+            .map(|error| error.to_string()),
+        status,
+        fsync,
+    });
     Report { endpoint, answer }
 }
 
-fn print(reports: &[Report], output: &mut Output) -> Result<(), Failure> {
-    let answered: Vec<(&Report, &Answer)> = reports
-        .iter()
-        .filter_map(|r| r.answer.as_ref().ok().map(|answer| (r, answer)))
-        .collect();
-    let rows: Vec<Vec<String>> = answered.iter().map(|(r, a)| row(&r.endpoint, a)).collect();
-    if !rows.is_empty() {
-        table(&HEADINGS, &rows)
-            .iter()
-            .try_for_each(|line| output.line(line))?;
+impl Answer {
+    fn member_id(&self) -> u64 {
+        self.status.header.unwrap_or_default().member_id
     }
-    for (report, answer) in answered {
-        for line in answer.trouble.iter().chain(&answer.status.errors) {
-            output.line(format!("{}: {line}", report.endpoint))?;
+
+    fn role(&self) -> &'static str {
+        match self.status.leader {
+            _ if self.status.is_learner => "learner",
+            0 => "no leader",
+            leader if leader == self.member_id() => "leader",
+            _ => "follower",
         }
     }
-    for report in reports {
-        if let Err(error) = &report.answer {
-            eprintln!("handfast: {error}");
+}
+
+impl Picture {
+    fn new(reports: Vec<Report>, roster: Roster) -> Picture {
+        let answers = reports.iter().filter_map(|r| r.answer.as_ref().ok());
+        // The leader knows; without one the member that has heard most comes nearest.
+        let committed = answers.map(|answer| {
+            let leads = answer.role() == "leader";
+            (leads, answer.status.raft_term, answer.status.raft_index)
+        });
+        let committed = committed.max().map_or(0, |(_, _, index)| index);
+        Picture {
+            reports,
+            roster,
+            committed,
         }
     }
-    Ok(())
-}
 
-fn row(endpoint: &str, answer: &Answer) -> Vec<String> {
-    let status = &answer.status;
-    let health = if answer.trouble.is_none() {
-        "healthy"
-    } else {
-        "in trouble"
-    };
-    let header = status.header.unwrap_or_default();
-    vec![
-        endpoint.to_owned(),
-        health.to_owned(),
-        status.version.clone(),
-        role(status).to_owned(),
-        size(status.db_size),
-        size(status.db_size_in_use),
-        header.revision.to_string(),
-        status.raft_term.to_string(),
-        status.raft_index.to_string(),
-    ]
-}
-
-fn role(status: &StatusResponse) -> &'static str {
-    let own = status.header.unwrap_or_default().member_id;
-    match status.leader {
-        0 => "no leader",
-        leader if leader == own => "leader",
-        _ if status.is_learner => "learner",
-        _ => "follower",
+    /// Entries that a member has yet to apply.
+    fn behind(&self, answer: &Answer) -> u64 {
+        self.committed
+            .saturating_sub(answer.status.raft_applied_index)
     }
-}
 
-/// Bytes for people.
-fn size(bytes: i64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    let mut amount = bytes as f64;
-    let mut unit = "B";
-    for larger in UNITS {
-        if amount < 1000.0 {
-            break;
-        }
-        amount /= 1000.0;
-        unit = larger;
+    fn name(&self, answer: &Answer) -> &str {
+        let member = self.roster.by_id(answer.member_id());
+        member.map_or("", |member| &member.name)
     }
-    let decimals = usize::from(unit != "B" && amount < 10.0);
-    format!("{amount:.decimals$} {unit}")
-}
 
-fn json_of(report: &Report) -> Value {
-    let answer = match &report.answer {
-        Ok(answer) => answer,
-        Err(error) => return json!({ "endpoint": report.endpoint, "error": error.to_string() }),
-    };
-    let status = &answer.status;
-    let header = status.header.unwrap_or_default();
-    json!({
-        "endpoint": report.endpoint,
-        "healthy": answer.trouble.is_none(),
-        "trouble": answer.trouble,
-        "version": status.version,
-        "role": role(status),
-        "cluster_id": format!("{:x}", header.cluster_id),
-        "member_id": format!("{:x}", header.member_id),
-        "leader_id": format!("{:x}", status.leader),
-        "db_size": status.db_size,
-        "db_size_in_use": status.db_size_in_use,
-        "revision": header.revision,
-        "raft_term": status.raft_term,
-        "raft_index": status.raft_index,
-        "raft_applied_index": status.raft_applied_index,
-        "errors": status.errors,
-    })
+    fn exit_code(&self) -> i32 {
+        let failures = self.reports.iter().filter_map(|r| r.answer.as_ref().err());
+        let code = failures
+            .map(|error| Failure::Call(error.clone()).code())
+            .max();
+        let sick = |report: &Report| matches!(&report.answer, Ok(a) if a.trouble.is_some());
+        let sick = self.reports.iter().any(sick);
+        code.unwrap_or(if sick { exit::FAILED } else { exit::OK })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use handfast_core::Header;
+
     use super::*;
 
-    #[test]
-    fn sizes_are_readable() {
-        let sizes: Vec<String> = [0, 999, 1500, 20_480, 2_147_483_648].map(size).into();
-        assert_eq!(sizes, ["0 B", "999 B", "1.5 kB", "20 kB", "2.1 GB"]);
+    fn answer(member_id: u64, leader: u64, index: u64, applied: u64) -> Answer {
+        let header = Some(Header {
+            member_id,
+            ..Header::default()
+        });
+        Answer {
+            status: StatusResponse {
+                header,
+                leader,
+                raft_index: index,
+                raft_applied_index: applied,
+                ..StatusResponse::default()
+            },
+            trouble: None,
+            fsync: None,
+        }
     }
 
     #[test]
     fn role_compares_the_member_with_the_leader() {
-        use handfast_core::Header;
-        let header = Some(Header {
-            member_id: 7,
-            ..Header::default()
-        });
-        let status = |leader| StatusResponse {
-            header,
-            leader,
-            ..StatusResponse::default()
+        assert_eq!(answer(7, 7, 0, 0).role(), "leader");
+        assert_eq!(answer(7, 8, 0, 0).role(), "follower");
+        assert_eq!(answer(7, 0, 0, 0).role(), "no leader");
+    }
+
+    #[test]
+    fn members_are_behind_what_the_leader_has() {
+        let report = |answer| Report {
+            endpoint: String::new(),
+            answer: Ok(answer),
         };
-        assert_eq!(role(&status(7)), "leader");
-        assert_eq!(role(&status(8)), "follower");
-        assert_eq!(role(&status(0)), "no leader");
+        let reports = vec![
+            report(answer(1, 2, 105, 90)),
+            report(answer(2, 2, 100, 100)),
+        ];
+        let picture = Picture::new(reports, Roster::default());
+        let behind = picture.reports.iter();
+        let behind: Vec<u64> = behind
+            .map(|r| picture.behind(r.answer.as_ref().unwrap()))
+            .collect();
+        assert_eq!(behind, [10, 0]);
     }
 }

@@ -4,7 +4,7 @@
 //! stop in order, KILL before anybody else can be the holder. It must not know what is held.
 
 mod child;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod signals;
 
 use std::ffi::OsString;

@@ -32,8 +32,10 @@ fn directives(level: LogLevel) -> String {
     match level {
         LogLevel::Trace => "trace".to_owned(),
         LogLevel::Debug => format!("debug,{QUIET}"),
-        LogLevel::Info => "info,openraft=warn".to_owned(),
-        LogLevel::Warn => "warn".to_owned(),
+        // Its warnings come with each heartbeat to a member that is away; what they mean is logged
+        // by consensus once.
+        LogLevel::Info => "info,openraft=error".to_owned(),
+        LogLevel::Warn => "warn,openraft=error".to_owned(),
         LogLevel::Error => "error".to_owned(),
     }
 }

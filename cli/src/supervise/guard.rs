@@ -13,12 +13,12 @@ use tokio::process::Command;
 const SCRIPT: &str = r#"read -r done || kill -s KILL -- "$0""#;
 
 /// A guard on duty.
-pub(super) struct Guard(tokio::process::Child);
+pub(crate) struct Guard(tokio::process::Child);
 
 impl Guard {
     /// Watches over the process group led by `pid`, or over that process alone. None when the
     /// system has no shell; the command is then as safe as under any other program.
-    pub(super) fn post(pid: Pid, group: bool) -> Option<Guard> {
+    pub(crate) fn post(pid: Pid, group: bool) -> Option<Guard> {
         let sign = if group { "-" } else { "" };
         let guard = Command::new("sh")
             .args(["-c", SCRIPT, &format!("{sign}{}", pid.as_raw_nonzero())])
@@ -32,7 +32,7 @@ impl Guard {
     }
 
     /// Ends the watch: the command is gone.
-    pub(super) async fn dismiss(mut self) {
+    pub(crate) async fn dismiss(mut self) {
         if let Some(mut stdin) = self.0.stdin.take() {
             // A guard that is gone needs no word.
             let _ = stdin.write_all(b"done\n").await;
