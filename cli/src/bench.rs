@@ -28,10 +28,12 @@ use workload::Arena;
 const AFTER_HELP: &str = "\
 The first figure is the CPU time of the server per operation, user and system together: on a busy
 machine it says more than operations per second. It needs the server on this machine; its process is
-found by the port, or given with --pid.
+found by the port, or given with --pid. With several endpoints the connections are spread over them,
+and the CPU times of their processes are added up: name all members of a cluster.
 
   handfast bench put get --inflight 256
   handfast bench --vs 127.0.0.1:2479 --rounds 11    short rounds, the two servers in turn
+  handfast bench put --endpoints a:2379,b:2379,c:2379    a cluster as a whole
   handfast bench million --etcd /usr/bin/etcd       both started here, with a million keys
 
 Keys are written under handfast-bench/ and deleted at the end.";
@@ -87,15 +89,15 @@ pub(crate) struct BenchArgs {
     /// Rounds for each workload; medians are shown [default: 1, with --vs 7]
     #[arg(long, value_parser = at_least_one)]
     rounds: Option<usize>,
-    /// Measure this server too, in turn with the first
-    #[arg(long, value_name = "ENDPOINT")]
-    vs: Option<String>,
-    /// Process of the server, when it is not found by its port
-    #[arg(long)]
-    pid: Option<u32>,
-    /// Process of the other server
-    #[arg(long, requires = "vs")]
-    vs_pid: Option<u32>,
+    /// Measure this server, or these members of a cluster, too, in turn with the first
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    vs: Vec<String>,
+    /// Processes of the server, when they are not found by their ports
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
+    /// Processes of the other server
+    #[arg(long, value_delimiter = ',', requires = "vs")]
+    vs_pid: Vec<u32>,
 }
 
 /// What needs servers of its own.
@@ -147,7 +149,7 @@ impl Kind {
 
     fn pace(self, args: &BenchArgs) -> Pace {
         // Short turns: what disturbs the machine then meets both servers.
-        let seconds = if args.vs.is_some() { 1 } else { 3 };
+        let seconds = if args.vs.is_empty() { 3 } else { 1 };
         let budget = match args.ops {
             Some(ops) => Budget::Ops(ops),
             None => Budget::Time(args.duration.unwrap_or(Duration::from_secs(seconds))),
@@ -213,14 +215,9 @@ async fn measure_all(
 
 async fn targets(args: &BenchArgs, connection: &Connection) -> Result<Vec<Target>, Failure> {
     let endpoints = connection.endpoints();
-    let [endpoint] = endpoints.as_slice() else {
-        return Err(Failure::Usage(
-            "bench measures one server: give one --endpoints".to_owned(),
-        ));
-    };
-    let mut targets = vec![Target::connect(endpoint, args.pid, args.connections).await?];
-    if let Some(other) = &args.vs {
-        targets.push(Target::connect(other, args.vs_pid, args.connections).await?);
+    let mut targets = vec![Target::connect(&endpoints, &args.pid, args.connections).await?];
+    if !args.vs.is_empty() {
+        targets.push(Target::connect(&args.vs, &args.vs_pid, args.connections).await?);
     }
     Ok(targets)
 }
@@ -273,7 +270,7 @@ async fn one_round(
     let arena = Rc::new(Arena::new(args, target, Rc::clone(&gauge)));
     let workers = workload::start(kind, &arena).await?;
     bar.set_message(target.label());
-    let round = gauge.run(target.pid()).await;
+    let round = gauge.run(target.pids()).await;
     for worker in workers {
         worker
             .await

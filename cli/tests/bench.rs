@@ -5,6 +5,7 @@
 mod support;
 
 use support::Server;
+use support::cluster::{Cluster, Program};
 
 /// Every workload, and how many operations a round of the small options has at least.
 const WORKLOADS: [(&str, u64); 14] = [
@@ -83,6 +84,32 @@ fn two_servers_take_turns_and_are_compared() {
     assert!(
         text.contains("CPU µs/op") && text.contains("first / second"),
         "{text}"
+    );
+}
+
+#[test]
+fn a_cluster_is_measured_as_one() {
+    let cluster = Cluster::of_three(Program::Handfast);
+    let other = Server::handfast();
+    let vs = ["bench", "put", "get", "--rounds=1", "--vs", &other.endpoint];
+    let args = [&["--json"], &vs[..], &SMALL[..]].concat();
+    let said = cluster.say(&args);
+    let result: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    let measured = &result["servers"][0];
+    assert_eq!(measured["endpoint"], cluster.endpoints());
+    let mut pids: Vec<u32> = cluster
+        .members
+        .iter()
+        .map(|member| member.process.as_ref().unwrap().child.id())
+        .collect();
+    pids.sort_unstable();
+    assert_eq!(measured["pids"], serde_json::json!(pids));
+    assert!(measured["median"]["server_cpu_us_per_op"].as_f64().unwrap() > 0.0);
+    assert_eq!(result["servers"][1]["pids"][0], other.process.child.id());
+    let heading = cluster.say(&[&vs[..], &SMALL[..]].concat());
+    assert!(
+        heading.contains("added up") && heading.contains(" +2 "),
+        "{heading}"
     );
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Gauge {
 pub(super) struct Round {
     pub(super) operations: u64,
     pub(super) elapsed: Duration,
-    /// CPU time of the server in the same span, if its process is known.
+    /// CPU time of the server in the same span, if all its processes are known.
     pub(super) cpu: Option<Duration>,
     /// In nanoseconds: p50, p90, p99, p99.9, max.
     pub(super) percentiles: [u64; 5],
@@ -123,8 +123,9 @@ impl Gauge {
         self.over.notify_waiters();
     }
 
-    /// Runs the round while workers work; they have been started already.
-    pub(super) async fn run(&self, pid: Option<u32>) -> Result<Round, Failure> {
+    /// Runs the round while workers work; they have been started already. `servers` are the
+    /// processes whose CPU time counts; without any it is not known.
+    pub(super) async fn run(&self, servers: &[u32]) -> Result<Round, Failure> {
         let budget = match self.pace {
             Pace::Once => {
                 self.wait_until_begun().await;
@@ -135,7 +136,7 @@ impl Gauge {
                 Some(budget)
             }
         };
-        let cpu_before = pid.and_then(process::cpu_time);
+        let cpu_before = process::cpu_times(servers);
         let start = Instant::now();
         self.counting.set(true);
         match budget {
@@ -148,7 +149,7 @@ impl Gauge {
         self.counting.set(false);
         self.stop();
         let elapsed = start.elapsed();
-        let cpu_after = pid.and_then(process::cpu_time);
+        let cpu_after = process::cpu_times(servers);
         let operations = self.operations.get();
         if operations == 0 {
             return Err(Failure::Other(
@@ -161,7 +162,7 @@ impl Gauge {
             elapsed,
             cpu: cpu_after
                 .zip(cpu_before)
-                .map(|(after, before)| after.since(&before)),
+                .map(|(after, before)| process::used_between(&before, &after)),
             percentiles: [0.5, 0.9, 0.99, 0.999, 1.0].map(|q| latencies.value_at_quantile(q)),
         })
     }
@@ -214,7 +215,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let (round, ()) = tokio::join!(gauge.run(None), worker);
+        let (round, ()) = tokio::join!(gauge.run(&[]), worker);
         let round = round.unwrap();
         assert_eq!(round.operations, 3);
         assert!(round.percentiles[0] > 0 && round.cpu.is_none());
@@ -230,7 +231,7 @@ mod tests {
             gauge.finish();
             gauge.over().await;
         };
-        let (round, ()) = tokio::join!(gauge.run(None), worker);
+        let (round, ()) = tokio::join!(gauge.run(&[]), worker);
         let round = round.unwrap();
         assert_eq!(round.operations, 1);
         assert!(round.percentiles[4] >= 5_000_000);
@@ -244,7 +245,7 @@ mod tests {
         );
         gauge.record(Instant::now());
         gauge.finish();
-        assert!(gauge.run(None).await.is_err());
+        assert!(gauge.run(&[]).await.is_err());
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ pub(super) struct CpuTime {
 }
 
 /// What a process has used so far, if it may be seen.
-pub(super) fn cpu_time(pid: u32) -> Option<CpuTime> {
+fn cpu_time(pid: u32) -> Option<CpuTime> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let ticks = parse_ticks(&stat)?;
     let per_second = rustix::param::clock_ticks_per_second();
@@ -31,9 +31,21 @@ pub(super) fn cpu_time(pid: u32) -> Option<CpuTime> {
     })
 }
 
+/// The same of several processes; none when one of them may not be seen, or there is none.
+pub(super) fn cpu_times(pids: &[u32]) -> Option<Vec<CpuTime>> {
+    let times: Option<Vec<CpuTime>> = pids.iter().map(|pid| cpu_time(*pid)).collect();
+    times.filter(|times| !times.is_empty())
+}
+
+/// What all of them used between two looks.
+pub(super) fn used_between(earlier: &[CpuTime], later: &[CpuTime]) -> Duration {
+    let pairs = later.iter().zip(earlier);
+    pairs.map(|(later, earlier)| later.since(earlier)).sum()
+}
+
 impl CpuTime {
     /// What was used since `earlier`.
-    pub(super) fn since(&self, earlier: &CpuTime) -> Duration {
+    fn since(&self, earlier: &CpuTime) -> Duration {
         let lives = |id: &u32| self.threads.contains_key(id);
         // What an ended thread has used is only in the total.
         if earlier.threads.is_empty() || !earlier.threads.keys().all(lives) {
@@ -155,6 +167,9 @@ mod tests {
         let before = used(100, &[(1, 33), (2, 44)]);
         let grown = used(120, &[(1, 40), (2, 45), (3, 5)]);
         assert_eq!(grown.since(&before), Duration::from_millis(13));
+        let both = [used(0, &[(1, 1)]), used(100, &[(1, 33), (2, 44)])];
+        let later = [used(0, &[(1, 3)]), used(120, &[(1, 40), (2, 45)])];
+        assert_eq!(used_between(&both, &later), Duration::from_millis(10));
         let shrunk = used(120, &[(1, 40)]);
         assert_eq!(shrunk.since(&before), Duration::from_millis(20));
         assert_eq!(used(120, &[]).since(&before), Duration::from_millis(20));

@@ -17,7 +17,8 @@ const UNKNOWN: &str = "-";
 /// The rounds of one server.
 pub(super) struct Summary {
     label: String,
-    pid: Option<u32>,
+    address: String,
+    pids: Vec<u32>,
     pub(super) rounds: Vec<Round>,
 }
 
@@ -33,7 +34,8 @@ impl Summary {
     pub(super) fn new(target: &Target) -> Summary {
         Summary {
             label: target.label(),
-            pid: target.pid(),
+            address: target.address(),
+            pids: target.pids().to_vec(),
             rounds: Vec::new(),
         }
     }
@@ -86,11 +88,15 @@ pub(super) fn heading(
     output: &mut Output,
 ) -> Result<(), Failure> {
     for target in targets {
-        let process = match target.pid() {
-            Some(pid) => format!("process {pid}"),
-            None => "process not found: no CPU time (give --pid)".to_owned(),
+        let process = match target.pids() {
+            [] => "process not found: no CPU time (give --pid)".to_owned(),
+            [pid] => format!("process {pid}"),
+            pids => {
+                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+                format!("processes {}, their CPU time added up", pids.join(", "))
+            }
         };
-        output.line(format!("{}: {process}", target.label()))?;
+        output.line(format!("{}: {process}", target.address()))?;
     }
     output.line(format!(
         "{} in flight over {} connections, values of {} bytes; medians of the rounds, in µs\n",
@@ -171,8 +177,9 @@ fn json_of(kind: Kind, args: &BenchArgs, summaries: &[Summary]) -> Value {
         .iter()
         .map(|summary| {
             json!({
-                "endpoint": summary.label,
-                "pid": summary.pid,
+                "endpoint": summary.address,
+                "pid": summary.pids.first().filter(|_| summary.pids.len() == 1),
+                "pids": summary.pids,
                 "median": summary.median().json(),
                 "rounds": summary.rounds.iter().map(round_json).collect::<Vec<_>>(),
             })
@@ -226,7 +233,8 @@ mod tests {
         };
         Summary {
             label: "s".into(),
-            pid: None,
+            address: "s".into(),
+            pids: Vec::new(),
             rounds: cpu_micros.iter().map(round).collect(),
         }
     }

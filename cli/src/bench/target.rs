@@ -25,36 +25,50 @@ const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Leases that are revoked at once when all is over.
 const REVOKES_INFLIGHT: usize = 256;
 
-/// A server that is measured.
+/// A server that is measured, or the members of a cluster as one.
 pub(super) struct Target {
-    label: String,
-    pid: Option<u32>,
+    /// As `host:port`.
+    endpoints: Vec<String>,
+    pids: Vec<u32>,
     channels: Vec<Channel>,
     kept_leases: Rc<RefCell<Vec<i64>>>,
 }
 
 impl Target {
+    /// Spreads the connections over all endpoints. Processes that are not given are found.
     pub(super) async fn connect(
-        endpoint: &str,
-        pid: Option<u32>,
+        endpoints: &[String],
+        pids: &[u32],
         connections: usize,
     ) -> Result<Target, Failure> {
         // The client core knows how endpoints are written, and says best what is wrong.
         let client = Client::builder()
-            .endpoints(endpoint)
+            .endpoints(endpoints)
             .build()
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        let url = client.endpoints().into_iter().next().unwrap_or_default();
-        client.range("bench").count_only().await?;
-        let label = url.trim_start_matches("http://").to_owned();
-        let mut channels = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            channels.push(channel(&url).await?);
+        let urls = client.endpoints();
+        for url in &urls {
+            client.status(url).await?;
         }
-        let pid = pid.or_else(|| process::listening(&label));
+        client.range("bench").count_only().await?;
+        let mut channels = Vec::with_capacity(connections.max(urls.len()));
+        // Each endpoint gets one at least, so that a cluster is measured as one.
+        for url in urls.iter().cycle().take(connections.max(urls.len())) {
+            channels.push(channel(url).await?);
+        }
+        let hosts = urls.iter().map(|url| url.trim_start_matches("http://"));
+        let endpoints: Vec<String> = hosts.map(str::to_owned).collect();
+        let mut pids = pids.to_vec();
+        if pids.is_empty() {
+            let found: Option<Vec<u32>> =
+                endpoints.iter().map(|at| process::listening(at)).collect();
+            pids = found.unwrap_or_default();
+            pids.sort_unstable();
+            pids.dedup();
+        }
         Ok(Target {
-            label,
-            pid,
+            endpoints,
+            pids,
             channels,
             kept_leases: Rc::default(),
         })
@@ -62,12 +76,20 @@ impl Target {
 
     /// How the server is called in the report.
     pub(super) fn label(&self) -> String {
-        self.label.clone()
+        match self.endpoints.as_slice() {
+            [first, _, ..] => format!("{first} +{}", self.endpoints.len() - 1),
+            one => one.concat(),
+        }
     }
 
-    /// Its process, if it is known.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.pid
+    /// All its endpoints, with commas between.
+    pub(super) fn address(&self) -> String {
+        self.endpoints.join(",")
+    }
+
+    /// Its processes; none when one of them is not known.
+    pub(super) fn pids(&self) -> &[u32] {
+        &self.pids
     }
 
     /// Its connections.

@@ -173,6 +173,11 @@ impl Instance {
         self.child.as_ref().and_then(Child::id)
     }
 
+    /// The same, as a gauge wants it.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.pid().into_iter().collect()
+    }
+
     /// Bytes in RAM, now and at most.
     pub(super) fn memory(&self) -> Result<(u64, u64), Failure> {
         let seen = self.pid().and_then(process::memory);

@@ -129,7 +129,7 @@ where
             Ok(())
         });
     }
-    let round = gauge.run(server.pid()).await;
+    let round = gauge.run(&server.pids()).await;
     while let Some(worker) = workers.join_next().await {
         worker.map_err(died)??;
     }
@@ -174,7 +174,8 @@ pub(super) async fn probe<T>(
         gauge.finish();
         failed.map(|()| done)
     };
-    let (round, done) = tokio::join!(gauge.run(server.pid()), probing);
+    let pids = server.pids();
+    let (round, done) = tokio::join!(gauge.run(&pids), probing);
     Ok((round?, done?))
 }
 
