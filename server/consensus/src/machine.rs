@@ -198,7 +198,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
 }
 
 /// A failure of the store itself, in contrast to a command that was refused.
-pub(crate) fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
+fn store_failure(result: &Result<Outcome, Error>) -> Option<&Error> {
     match result {
         Err(error @ (Error::Halted(_) | Error::Storage(_))) => Some(error),
         _ => None,

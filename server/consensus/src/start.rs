@@ -129,6 +129,12 @@ pub(crate) async fn start(options: Options) -> Result<Consensus, StartError> {
         rows_every: options.compare_rows_every,
     };
     spawn_duties(&mut tasks, &inner, options.clock, comparer);
+    tasks.spawn(purge::run(
+        Arc::clone(&inner.changes),
+        Arc::clone(&store),
+        options.log_tail_entries,
+        inner.stop.clone(),
+    ));
     *inner.tasks.lock() = tasks;
 
     begin(&inner, options.member, options.start).await?;
@@ -155,7 +161,6 @@ fn spawn_duties(
     tasks.spawn(guard.run(stop()));
     tasks.spawn(promote::run(Arc::clone(changes), stop()));
     tasks.spawn(comparer.run(stop()));
-    tasks.spawn(purge::run(raft.clone(), Arc::clone(store), stop()));
     tasks.spawn(leader::follow_leadership(
         raft.clone(),
         Arc::clone(standing),
@@ -201,7 +206,8 @@ fn raft_config(options: &Options) -> Result<Config, StartError> {
         broadcast_submitted_on_append: Some(true),
         max_payload_entries: 1024,
         snapshot_policy: openraft::SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_tail_entries,
+        // The duty in `purge` decides, which knows how far the followers are.
+        max_in_snapshot_log_to_keep: u64::MAX,
         install_snapshot_timeout: 600_000,
         ..Config::default()
     };
