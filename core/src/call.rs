@@ -227,8 +227,12 @@ fn share(pool: &Pool, deadline: Instant) -> Instant {
 }
 
 /// Gives up the connection of a failure in which no server spoke.
+///
+/// Not when there are others and this one was only too slow for the caller: connecting anew would
+/// add to its load, and if it fell silent the pool notices.
 pub(crate) fn note(pool: &Pool, link: &Link, failure: &Failure) {
-    if failure.code.is_none() {
+    let slow = failure.kind == ErrorKind::Timeout && pool.len() > 1;
+    if failure.code.is_none() && !slow {
         pool.discard(link);
     }
 }

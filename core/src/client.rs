@@ -30,6 +30,16 @@ pub const MAX_TXN_OPS: usize = 128;
 ///
 /// Cheap to clone; all clones share connections and the watch stream. Nothing is connected before
 /// the first call. Calls need a tokio runtime.
+///
+/// With several endpoints the client stays with one, drawn at random, until that one fails: it
+/// refuses connections, knows no leader, is a learner or stops. Then it goes on with another, and
+/// so do watches and keepalives, where they were. A member that says nothing at all for about
+/// 2.5 s (4 s on a quiet watch) counts as failed, whatever the call's timeout. What a call does
+/// about it:
+///
+/// * A read is made again elsewhere.
+/// * A write is made again only if it certainly was not applied, or if it may be
+///   [repeated](crate::Put::repeatable); else its error is [in doubt](crate::Error::in_doubt).
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,

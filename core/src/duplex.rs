@@ -121,9 +121,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> Duplex<Req, Resp> {
         }
     }
 
-    /// Gives the stream up as silent, with its connection.
+    /// Gives the stream up as silent; with its connection, unless there are other endpoints.
     pub(crate) fn abandon(mut self) {
-        if let State::Live(live) = &self.state {
+        if let State::Live(live) = &self.state
+            && self.pool.len() == 1
+        {
             self.pool.discard(&live.link);
         }
         self.state = State::Over;

@@ -78,7 +78,9 @@ impl WatchOptions {
     }
 
     /// Starts with the changes of `revision`, as far as they are not compacted; 0 (the default)
-    /// starts with the first change after the watch was made.
+    /// starts with the first change after the watch was made, by the state of the member that
+    /// makes it, which may be behind what this client saw at another: to start after what was
+    /// read, give the read's revision + 1.
     pub fn start_revision(mut self, revision: i64) -> Self {
         self.request.start_revision = revision;
         self

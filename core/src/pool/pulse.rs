@@ -88,11 +88,12 @@ impl Pulse {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let waiters = self.waiters(wait);
         let mut since = waiters.since.lock();
-        if waiters.count.fetch_add(1, Ordering::Relaxed) == 0 {
+        if waiters.count.fetch_add(1, Ordering::SeqCst) == 0 {
             *since = Some(Instant::now());
         }
         drop(since);
-        if !self.watched.swap(true, Ordering::AcqRel) {
+        // Sequentially consistent: either this sees that no task listens, or the task sees this.
+        if !self.watched.swap(true, Ordering::SeqCst) {
             tokio::spawn(listen(Arc::clone(self), channel.clone()));
         }
         Waiting {
@@ -122,7 +123,7 @@ impl Pulse {
     fn is_idle(&self) -> bool {
         [&self.calls, &self.streams]
             .iter()
-            .all(|waiters| waiters.count.load(Ordering::Relaxed) == 0)
+            .all(|waiters| waiters.count.load(Ordering::SeqCst) == 0)
     }
 
     /// When the silence on `wire` will have lasted too long.
@@ -142,7 +143,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let waiters = self.pulse.waiters(self.wait);
         let mut since = waiters.since.lock();
-        if waiters.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if waiters.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             *since = None;
         }
     }
@@ -155,9 +156,9 @@ async fn listen(pulse: Arc<Pulse>, channel: Channel) {
         let begun = pulse.begun.load(Ordering::Relaxed);
         // Callers that come one after the other need not start a task each.
         if pulse.is_idle() && begun == seen {
-            pulse.watched.store(false, Ordering::Release);
+            pulse.watched.store(false, Ordering::SeqCst);
             // Who came in between saw a task that listens.
-            if pulse.is_idle() || pulse.watched.swap(true, Ordering::AcqRel) {
+            if pulse.is_idle() || pulse.watched.swap(true, Ordering::SeqCst) {
                 return;
             }
         }

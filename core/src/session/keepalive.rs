@@ -285,7 +285,66 @@ async fn revoke_late(core: Arc<Core>) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::{
+        Header, SessionOptions,
+        clock::{Clock, TokioClock},
+    };
+
+    fn answer(term: u64) -> Result<KeepAlive, Error> {
+        Ok(KeepAlive {
+            header: Header {
+                raft_term: term,
+                ..Default::default()
+            },
+            id: 1,
+            ttl: 10,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_of_a_leader_that_was_followed_by_another_does_not_count() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let client = Client::connect("127.0.0.1:1").await.unwrap();
+        let options = Arc::new(SessionOptions::new());
+        let shared = Shared {
+            client: client.clone(),
+            clock: Arc::clone(&clock),
+            options: Arc::clone(&options),
+            phase: watch::Sender::new(Phase::Granting { last_error: None }),
+            states: watch::Sender::new(State::Connecting),
+            close: CancellationToken::new(),
+            pid: std::process::id(),
+        };
+        let ttl = Duration::from_secs(10);
+        let core = Core {
+            number: 1,
+            lease: 1,
+            term: 5,
+            life: Life::new(Arc::clone(&clock), options.caution, clock.now(), ttl),
+            client,
+            options,
+            runtime: Handle::current(),
+            parked: Arc::new(Parked::new()),
+            slots: Mutex::default(),
+        };
+        let mut cluster = None;
+        let mut renewal = Renewal::new(&shared, &core, &mut cluster);
+        let mut left_after = async |term| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            renewal.sent = clock.now();
+            assert_eq!(renewal.take_in(answer(term)), None);
+            core.life.check().unwrap()
+        };
+        let renewed = left_after(5).await;
+        assert_eq!(left_after(4).await, renewed - Duration::from_secs(1));
+        assert_eq!(left_after(6).await, renewed);
+        assert_eq!(left_after(5).await, renewed - Duration::from_secs(1));
+        assert!(matches!(core.life.state(), State::Suspended { .. }));
+    }
 
     #[test]
     fn keepalives_come_at_a_third_of_the_ttl_give_or_take_a_tenth() {
