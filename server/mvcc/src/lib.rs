@@ -38,6 +38,7 @@ mod select;
 mod shared;
 mod signal;
 mod store;
+pub mod survivor;
 mod sweep;
 mod txn;
 pub mod validate;

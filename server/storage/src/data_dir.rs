@@ -10,14 +10,18 @@ use tempfile::TempDir;
 
 use crate::Error;
 use crate::disk::{Disk, RealDisk};
+use crate::recovery;
 use crate::wal::Identity;
 
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const IDENTITY_TMP: &str = "IDENTITY.tmp";
+const JOIN_TOKEN: &str = "JOIN_TOKEN";
+const JOIN_TOKEN_TMP: &str = "JOIN_TOKEN.tmp";
 const WAL: &str = "wal";
 const STATE: &str = "state.redb";
 const STATE_TMP: &str = "state.redb.tmp";
+const SPOOL: &str = "snapshot.spool";
 /// Put there by file systems, not by people.
 const HARMLESS: &[&str] = &["lost+found"];
 
@@ -40,9 +44,33 @@ impl DataDir {
     /// Takes the directory for this process, creating it (for the owner only) when missing.
     ///
     /// # Errors
-    /// One sentence each: held by another process, not writable, foreign, of another version.
+    /// One sentence each: held by another process, not writable, foreign, of another version, half
+    /// recovered.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::take(path.as_ref(), None)
+        let dir = Self::take(path.as_ref(), None)?;
+        if dir.is_recovering()? {
+            return Err(Error::Recovering { path: dir.path });
+        }
+        Ok(dir)
+    }
+
+    /// Takes a directory that exists, to make its data the start of a new cluster, whether or not
+    /// that was begun before.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open`], and when it is missing or holds no data.
+    pub fn open_for_recovery(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        fs::metadata(path).map_err(|source| access(path, "look at", source))?;
+        let dir = Self::take(path, None)?;
+        if dir.identity.is_none() {
+            return Err(Error::ForeignFile {
+                path: dir.path,
+                expected: "data directory",
+                detail: "it holds no data".to_owned(),
+            });
+        }
+        Ok(dir)
     }
 
     /// A fresh directory in the system's place for temporary files, removed when dropped.
@@ -76,6 +104,11 @@ impl DataDir {
         self.path.join(STATE)
     }
 
+    /// Path of a snapshot that is being received.
+    pub fn spool_path(&self) -> PathBuf {
+        self.path.join(SPOOL)
+    }
+
     /// Whose data this is; `None` until [`DataDir::set_identity`] was called once.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
@@ -99,14 +132,66 @@ impl DataDir {
                 member: identity.member_id,
             });
         }
-        let temporary = self.path.join(IDENTITY_TMP);
-        write_private(&temporary, &encode(identity)).map_err(Error::io("write", &temporary))?;
+        self.replace_identity(identity)
+    }
+
+    /// Like [`DataDir::set_identity`], over another one: for a recovery, which replaces the log
+    /// and the membership to match.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn replace_identity(&mut self, identity: Identity) -> Result<(), Error> {
+        self.write_whole(IDENTITY, IDENTITY_TMP, &encode(identity))?;
+        self.identity = Some(identity);
+        Ok(())
+    }
+
+    /// Leaves the token with which others join where the operator finds it, readable by the owner
+    /// only.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_join_token(&self, token: &str) -> Result<(), Error> {
+        let line = format!("{token}\n");
+        self.write_whole(JOIN_TOKEN, JOIN_TOKEN_TMP, line.as_bytes())
+    }
+
+    /// The token that was left there, if any.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn join_token(&self) -> Result<Option<String>, Error> {
+        let path = self.path.join(JOIN_TOKEN);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(access(&path, "read", source)),
+        }
+    }
+
+    /// Removes the token, which is of no use any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_join_token(&self) -> Result<(), Error> {
+        recovery::remove_if_there(&RealDisk, &self.path.join(JOIN_TOKEN))
+    }
+
+    fn is_recovering(&self) -> Result<bool, Error> {
+        let path = self.path.join(recovery::NAME);
+        RealDisk
+            .exists(&path)
+            .map_err(|source| access(&path, "look for", source))
+    }
+
+    /// Replaces a small file, atomically and durably.
+    fn write_whole(&self, name: &str, temporary: &str, bytes: &[u8]) -> Result<(), Error> {
+        let (path, temporary) = (self.path.join(name), self.path.join(temporary));
+        write_private(&temporary, bytes).map_err(Error::io("write", &temporary))?;
         fs::rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
         RealDisk
             .sync_dir(&self.path)
-            .map_err(Error::io("sync", &self.path))?;
-        self.identity = Some(identity);
-        Ok(())
+            .map_err(Error::io("sync", &self.path))
     }
 
     fn take(path: &Path, temporary: Option<TempDir>) -> Result<Self, Error> {
@@ -297,110 +382,4 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const IDENTITY_A: Identity = Identity {
-        cluster_id: 7,
-        member_id: 9,
-    };
-
-    #[test]
-    fn identity_survives_reopening_and_directory_is_private() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("data");
-        let mut dir = DataDir::open(&path).unwrap();
-        assert_eq!(dir.identity(), None);
-        dir.set_identity(IDENTITY_A).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
-        drop(dir);
-        let mut dir = DataDir::open(&path).unwrap();
-        assert_eq!(dir.identity(), Some(IDENTITY_A));
-        dir.set_identity(IDENTITY_A).unwrap();
-        let other = Identity {
-            cluster_id: 7,
-            member_id: 8,
-        };
-        assert!(matches!(
-            dir.set_identity(other),
-            Err(Error::OtherMember { .. })
-        ));
-    }
-
-    #[test]
-    fn a_second_holder_learns_the_pid() {
-        let root = tempfile::tempdir().unwrap();
-        let _held = DataDir::open(root.path()).unwrap();
-        let error = DataDir::open(root.path()).unwrap_err();
-        assert!(matches!(error, Error::Locked { pid: Some(pid), .. } if pid == std::process::id()));
-        assert!(error.to_string().contains(&std::process::id().to_string()));
-    }
-
-    #[test]
-    fn foreign_directories_are_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("thesis.txt"), "x").unwrap();
-        let error = DataDir::open(root.path()).unwrap_err();
-        assert!(error.to_string().contains("thesis.txt"), "{error}");
-        assert_eq!(RealDisk.list(root.path()).unwrap(), ["thesis.txt"]);
-
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join(WAL)).unwrap();
-        assert!(matches!(
-            DataDir::open(root.path()),
-            Err(Error::ForeignDirectory { .. })
-        ));
-
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("lost+found")).unwrap();
-        DataDir::open(root.path()).unwrap();
-
-        let root = tempfile::tempdir().unwrap();
-        let file = root.path().join("file");
-        fs::write(&file, "x").unwrap();
-        assert!(matches!(
-            DataDir::open(&file),
-            Err(Error::ForeignFile { .. })
-        ));
-    }
-
-    #[test]
-    fn identity_of_another_version_or_damaged_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join(IDENTITY);
-        let good = encode(IDENTITY_A);
-        let mut newer = good;
-        newer[8] = 2;
-        fs::write(&path, newer).unwrap();
-        let error = DataDir::open(root.path()).unwrap_err();
-        assert!(
-            matches!(error, Error::FormatVersion { found: 2, .. }),
-            "{error}"
-        );
-        for bit in 0..(good.len() - 12) * 8 {
-            let mut flipped = good;
-            flipped[12 + bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(
-                decode(&flipped, &path),
-                Err(Error::Corrupt { .. })
-            ));
-        }
-        assert!(matches!(
-            decode(b"#!/bin/sh\n", &path),
-            Err(Error::ForeignFile { .. })
-        ));
-        assert_eq!(decode(&good, &path).unwrap(), IDENTITY_A);
-    }
-
-    #[test]
-    fn an_ephemeral_directory_disappears() {
-        let dir = DataDir::ephemeral().unwrap();
-        let path = dir.path().to_owned();
-        assert!(path.exists() && dir.is_ephemeral());
-        drop(dir);
-        assert!(!path.exists());
-    }
-}
+mod tests;

@@ -92,6 +92,15 @@ pub enum Error {
         /// Member id that was expected.
         member: u64,
     },
+    /// A recovery of this data was begun and not finished.
+    #[error(
+        "a recovery of {path} was interrupted; finish it by running `handfast cluster recover` \
+             again"
+    )]
+    Recovering {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// Data that had been acknowledged is damaged or gone.
     #[error(
         "{path} is damaged at byte {offset}: {detail}; nothing was changed, restore this \

@@ -10,6 +10,7 @@ mod crash_tests;
 pub mod data_dir;
 pub mod disk;
 mod error;
+pub mod recovery;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod spool;

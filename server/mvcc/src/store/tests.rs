@@ -10,6 +10,7 @@ mod readers;
 mod recover;
 mod replay;
 mod strategies;
+mod survivor;
 mod transfer;
 mod watchers;
 
