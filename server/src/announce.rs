@@ -3,19 +3,15 @@
 //! Owns two small duties: the cluster learns this member's name and client addresses, and the
 //! operator finds the token by which further members join. Neither holds up serving.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use handfast_proto::command::MemberInfo;
+use handfast_storage::Error;
+use handfast_storage::data_dir::DataDir;
 
 use crate::api::Node;
+use crate::lanes::blocking;
 use crate::limits;
-
-/// Name of the file with the join token, in the data directory.
-const TOKEN_FILE: &str = "JOIN_TOKEN";
 
 /// Tells the cluster how this member is called and where clients find it, until it knows.
 pub(crate) async fn publish(node: Arc<Node>, wanted: MemberInfo) {
@@ -41,10 +37,10 @@ pub(crate) async fn publish(node: Arc<Node>, wanted: MemberInfo) {
     }
 }
 
-/// Keeps the join token where the operator finds it, once the cluster has agreed on a secret.
+/// Leaves the join token where the operator finds it, once the cluster has agreed on a secret.
 ///
 /// With `address`, says once how another member joins there.
-pub(crate) async fn write_join_token(node: Arc<Node>, dir: PathBuf, address: Option<String>) {
+pub(crate) async fn leave_join_token(node: Arc<Node>, dir: Weak<DataDir>, address: Option<String>) {
     let token = loop {
         let secret = node.store.join_secret();
         match handfast_consensus::join_token(node.cluster_id, secret.as_deref()) {
@@ -52,25 +48,27 @@ pub(crate) async fn write_join_token(node: Arc<Node>, dir: PathBuf, address: Opt
             None => tokio::time::sleep(limits::ANNOUNCE_PAUSE).await,
         }
     };
-    let path = dir.join(TOKEN_FILE);
-    let written = {
-        let path = path.clone();
-        crate::lanes::blocking(move || write_private(&path, &token)).await
-    };
-    match (written, address) {
+    let left = blocking(move || match dir.upgrade() {
+        Some(dir) => leave(&dir, &token).map(|new| new.then(|| dir.path().to_owned())),
+        None => Ok(None),
+    });
+    match (left.await, address) {
         (Err(error), _) => tracing::warn!(%error, "the join token cannot be written"),
         // The token itself is a secret, and logs are read by many.
-        (Ok(()), Some(address)) => tracing::info!(
-            "another member joins with: handfast serve --join {address} --join-token @{} (on \
-             another machine, with what that file contains)",
-            path.display()
+        (Ok(Some(dir)), Some(address)) => tracing::info!(
+            "to add a member: handfast serve --join {address} --join-token TOKEN, with what \
+             `handfast cluster token --data-dir {}` prints here",
+            dir.display()
         ),
-        (Ok(()), None) => {}
+        (Ok(_), _) => {}
     }
 }
 
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    writeln!(options.open(path)?, "{text}")
+/// Whether it was not there already.
+fn leave(dir: &DataDir, token: &str) -> Result<bool, Error> {
+    if dir.join_token()?.as_deref() == Some(token) {
+        return Ok(false);
+    }
+    dir.write_join_token(token)?;
+    Ok(true)
 }

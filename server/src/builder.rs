@@ -410,7 +410,7 @@ async fn run(
         members_tuning: Tuning::for_members(&config),
         flusher,
         client_urls: texts(&config.listen_client_urls),
-        dir,
+        dir: dir.map(Arc::new),
         lanes,
     });
     server.spawn(announce::publish(Arc::clone(&node), member));
@@ -421,7 +421,7 @@ async fn run(
                 .collect::<Vec<_>>()
                 .join(",")
         });
-        server.spawn(announce::write_join_token(node, dir, address));
+        server.spawn(announce::leave_join_token(node, dir, address));
     }
     Ok(server)
 }

@@ -35,6 +35,7 @@ mod listen;
 mod metrics;
 mod open;
 mod peer;
+mod recover;
 mod server;
 
 pub use bootstrap::BootstrapError;
@@ -43,4 +44,5 @@ pub use builder::Builder;
 pub use environment::{BeforeSync, Environment};
 pub use failure::Error;
 pub use limits::{API_VERSION, SERVER_VERSION};
+pub use recover::{Inspected, RecoverOptions, Recovered, inspect, recover};
 pub use server::Server;

@@ -49,7 +49,7 @@ impl Opened {
         Ok(Opened {
             identity,
             disk,
-            spool_path: dir.path().join(SPOOL),
+            spool_path: dir.spool_path(),
             wal,
             log_driver: None,
             store,

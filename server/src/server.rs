@@ -4,7 +4,7 @@
 //! running requests finished, raft stopped, everything flushed, the data directory released.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use handfast_consensus::{Consensus, PeerService};
 use handfast_storage::data_dir::DataDir;
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
     pub(crate) members_tuning: Tuning,
     pub(crate) flusher: Flusher,
     pub(crate) client_urls: Vec<String>,
-    pub(crate) dir: Option<DataDir>,
+    pub(crate) dir: Option<Arc<DataDir>>,
     pub(crate) lanes: Lanes,
 }
 
@@ -59,7 +59,7 @@ struct Running {
     background: Vec<AbortHandle>,
     lanes: Lanes,
     // Last: the lock must outlast everything that uses the data.
-    dir: Option<DataDir>,
+    dir: Option<Arc<DataDir>>,
 }
 
 impl std::fmt::Debug for Running {
@@ -126,9 +126,9 @@ impl Server {
     }
 
     /// The data directory, if there is one that outlives the server.
-    pub(crate) fn kept_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn kept_dir(&self) -> Option<Weak<DataDir>> {
         let dir = self.running.as_ref()?.dir.as_ref()?;
-        (!dir.is_ephemeral()).then(|| dir.path().to_owned())
+        (!dir.is_ephemeral()).then(|| Arc::downgrade(dir))
     }
 
     /// The first address for clients, such as `http://127.0.0.1:2379`.

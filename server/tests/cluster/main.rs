@@ -6,3 +6,4 @@ mod changes;
 mod failover;
 mod founding;
 mod members;
+mod recovery;
