@@ -9,7 +9,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +95,8 @@ struct Leases {
     /// Renewals granted, for metrics.
     renewed: u64,
     deadlines: Deadlines,
-    waiting: HashMap<i64, Vec<Settled>>,
+    /// Ordered, so that a simulation calls back in the same order in every run.
+    waiting: BTreeMap<i64, Vec<Settled>>,
 }
 
 impl Leases {
@@ -114,10 +115,8 @@ impl Leases {
     }
 
     fn take_all_waiting(&mut self) -> Vec<Settled> {
-        self.waiting
-            .drain()
-            .flat_map(|(_, waiting)| waiting)
-            .collect()
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_values().flatten().collect()
     }
 }
 

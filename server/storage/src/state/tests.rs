@@ -302,3 +302,61 @@ fn works_on_a_real_disk_with_and_without_sync() {
         assert_eq!(rows(&open().unwrap().view().unwrap()), [row(1, 0)]);
     }
 }
+
+#[test]
+fn the_same_flushes_leave_the_same_disk_after_the_same_crash() {
+    use crate::sim::Loss;
+    let image = |loss| {
+        let disk = SimDisk::new();
+        // A cache so small that pages are written before the commit, too.
+        let options = StateOptions {
+            cache_bytes: 64 << 10,
+            sync: true,
+        };
+        let state = State::open(Arc::new(disk.clone()), Path::new(PATH), options).unwrap();
+        for round in 0..6 {
+            let main = 1 + round * 300;
+            let many = (main..main + 300).map(|main| row(main, 0)).collect();
+            state
+                .flush(batch(many, main as u64), round % 2 == 0)
+                .unwrap();
+            let some: Vec<_> = (main..main + 200).map(|main| (main, 0)).collect();
+            state.delete_rows(&some, &[]).unwrap();
+        }
+        let held = state.view().unwrap();
+        let mut more = (1..900).map(|main| Ok(row(main, 1)));
+        state.replace(&mut more, &batch(Vec::new(), 9000)).unwrap();
+        drop(held);
+        let last = (900..1500).map(|main| row(main, 0)).collect();
+        let operations = disk.operations();
+        disk.stop_at(operations + 4);
+        assert!(state.flush(batch(last, 9001), true).is_err());
+        drop(state);
+        disk.restart(loss, 5);
+        (disk.operations(), disk.content(Path::new(PATH)).unwrap())
+    };
+    for loss in Loss::ALL {
+        let (first, again) = (image(loss), image(loss));
+        assert_eq!(first.0, again.0);
+        assert!(first.1 == again.1, "{loss:?}: the images differ");
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_flush_and_room_helps_after_reopening() {
+    let disk = SimDisk::new();
+    let state = open(&disk).unwrap();
+    state.flush(batch(vec![row(1, 0)], 1), true).unwrap();
+    disk.set_capacity(Some(state.size().allocated));
+    let large: Vec<Row> = (2..9000).map(|main| row(main, 0)).collect();
+    let full = state.flush(batch(large.clone(), 2), true).unwrap_err();
+    assert!(
+        matches!(&full, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull),
+        "{full}"
+    );
+    drop(state);
+    disk.set_capacity(None);
+    let state = open(&disk).unwrap();
+    assert_eq!(state.applied().unwrap().unwrap().index, 1);
+    state.flush(batch(large, 2), true).unwrap();
+}
