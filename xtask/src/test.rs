@@ -104,14 +104,9 @@ fn tests() -> Result<Counts> {
 }
 
 /// Tests of the client side that need what the server does not serve yet.
-const NOT_SERVED_YET: [&str; 5] = [
-    // Hashes, snapshots and alarms.
-    "members::a_member_tells_of_itself",
+const NOT_SERVED_YET: [&str; 2] = [
+    "members::a_member_is_defragmented",
     "members::a_snapshot_streams_to_its_end",
-    "members::an_alarm_makes_a_member_unhealthy_until_it_is_disarmed",
-    // They count the server's watchers in its metrics.
-    "watch::dropped_watches_are_cancelled_at_the_server",
-    "watch::many_watches_share_one_stream",
 ];
 
 /// The tests of client and recipes once more, with handfast in the place of etcd: under that name
