@@ -264,11 +264,7 @@ impl Wishes {
     /// Takes the place that `handfast member add` made in a cluster.
     async fn take_place(&self, transport: &dyn Transport) -> Result<Decision, BootstrapError> {
         let (url, cluster) = ask::describe_any(transport, &self.others()).await?;
-        let own = cluster
-            .members
-            .iter()
-            .find(|member| member.peer_urls.iter().any(|u| self.peer_urls.contains(u)));
-        let Some(own) = own else {
+        let Some(own) = self.own_entry(&cluster) else {
             return Err(BootstrapError::NotAdded {
                 name: self.name.clone(),
                 url,
@@ -326,6 +322,13 @@ impl Wishes {
         addresses: &[String],
         token: &JoinToken,
     ) -> Result<Decision, BootstrapError> {
+        let (_, cluster) = ask::describe_any(transport, addresses).await?;
+        let waits = |member: &MemberInfo| member.is_learner && member.voter_intent;
+        match self.own_entry(&cluster) {
+            // The answer to an earlier attempt may have been lost.
+            Some(own) if !waits(own) => return Err(self.lost_data(own)),
+            _ => {}
+        }
         let wish = Join {
             token: token.as_str().to_owned(),
             name: self.name.clone(),
@@ -340,6 +343,13 @@ impl Wishes {
             },
             start: Start::Join,
         })
+    }
+
+    /// This member as the cluster knows it, by its address.
+    fn own_entry<'a>(&self, cluster: &'a Description) -> Option<&'a MemberInfo> {
+        let own = |url: &String| self.peer_urls.contains(url);
+        let mut members = cluster.members.iter();
+        members.find(|member| member.peer_urls.iter().any(own))
     }
 
     fn lost_data(&self, own: &MemberInfo) -> BootstrapError {

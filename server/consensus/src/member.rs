@@ -379,10 +379,12 @@ impl Changes {
             member_id: id,
             members,
         };
-        // Asking twice, because the first answer was lost, must not add a second member.
+        // Asking twice, because the first answer was lost, must not add a second member. One that
+        // votes already has lost its data, and must not come back under the same id.
         let members = self.members();
         let same = |member: &&MemberInfo| {
-            member.name == join.name && member.peer_urls == join.peer_urls && member.voter_intent
+            let waits = member.is_learner && member.voter_intent;
+            waits && member.name == join.name && member.peer_urls == join.peer_urls
         };
         if let Some(member) = members.iter().find(same) {
             return Ok(joined(member.id, members.clone()));

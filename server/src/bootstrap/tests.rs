@@ -243,13 +243,14 @@ async fn joining_shows_the_token_and_takes_the_ids_it_is_given() {
         token.parse().unwrap(),
     ));
     let wishes = Wishes::of(&config);
+    let cluster = |members| Others::default().at(&url(1), described(5, 7, members));
     let others = Others {
         joined: Some(Ok(Joined {
             cluster_id: 5,
             member_id: 8,
             members: Vec::new(),
         })),
-        ..Others::default()
+        ..cluster(vec![member(7, 1, true)])
     };
     let joined = wishes.first_start(&others).await.unwrap();
     assert_eq!(
@@ -262,10 +263,18 @@ async fn joining_shows_the_token_and_takes_the_ids_it_is_given() {
 
     let refusing = Others {
         joined: Some(Err(Reason::BadToken)),
-        ..Others::default()
+        ..cluster(vec![member(7, 1, true)])
     };
     let error = wishes.first_start(&refusing).await.unwrap_err();
     assert!(error.to_string().contains("not with this token"), "{error}");
+
+    // The default address of this member, which votes already.
+    let voter = MemberInfo {
+        peer_urls: vec!["http://localhost:2380".to_owned()],
+        ..member(8, 2, true)
+    };
+    let error = wishes.first_start(&cluster(vec![voter])).await.unwrap_err();
+    assert!(matches!(error, BootstrapError::DataLost { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
