@@ -23,9 +23,9 @@ macro_rules! range_options {
             self.with_range("revision", |range| range.revision = revision)
         }
 
-        /// Reads what the asked member has; needs no leader. It may be old, and older than what this
-        /// client read or wrote before through another member: the answer's header tells the
-        /// revision.
+        /// Reads what the asked member has; needs no leader. It may be old, and older than what
+        /// this client read or wrote before through another member: the answer's header tells
+        /// the revision.
         pub fn serializable(self) -> Self {
             self.with_range("serializable", |range| range.serializable = true)
         }
