@@ -3,6 +3,7 @@
 //! Owns the words of the command line. Each action has its own module.
 
 mod dev;
+mod recover;
 mod token;
 
 use std::ffi::OsStr;
@@ -26,6 +27,8 @@ enum Action {
     Dev(dev::DevArgs),
     /// Print what a new member needs to join: see `handfast serve --join`
     Token(token::TokenArgs),
+    /// Make a cluster of one from what a surviving member has, when the majority is lost
+    Recover(recover::RecoverArgs),
 }
 
 /// `program` is how this program was called.
@@ -38,5 +41,6 @@ pub(crate) async fn run(
     match args.action {
         Action::Dev(args) => dev::run(args, program, connection, output).await,
         Action::Token(args) => token::run(&args, output),
+        Action::Recover(args) => recover::run(&args, output),
     }
 }

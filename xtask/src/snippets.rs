@@ -1,4 +1,4 @@
-//! Runs the code of README.md, so that pasting it works.
+//! Runs the code of README.md and of docs/cluster.md, so that pasting it works.
 //!
 //! A code block says in its fence how it is tested: `sh test=serve` starts the server of all
 //! others, `sh test` and `python test` are run against it, and `rust test=FILE` must be what FILE
@@ -15,8 +15,10 @@ use std::{
 
 use crate::{Result, metadata::cargo, provide, report::Counts, root};
 
-const DOCUMENT: &str = "README.md";
+/// The documents, and how many ports each names, from the default one on.
+const DOCUMENTS: [(&str, u16); 2] = [("README.md", 1), ("docs/cluster.md", 8)];
 const DEFAULT_ADDRESS: &str = "127.0.0.1:2379";
+const DEFAULT_PORT: u16 = 2379;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A fenced block of code.
@@ -34,63 +36,83 @@ struct Block {
 /// # Errors
 /// The first block that does not do what it should.
 pub(crate) fn run() -> Result<Counts> {
-    let blocks = parse(&fs::read_to_string(root().join(DOCUMENT))?);
-    let unmarked = blocks.iter().find(|block| {
-        ["sh", "rust", "python"].contains(&block.language.as_str()) && block.mark.is_empty()
-    });
-    if let Some(block) = unmarked {
-        return Err(format!("{DOCUMENT}:{}: a block that nothing tests", block.line).into());
-    }
     // What `cargo xtask test` has built already, so that this costs nothing there.
     let mut build = Command::new(cargo());
     build
         .args(["test", "--workspace", "--no-run", "--quiet"])
         .current_dir(root());
     provide::run(&mut build)?;
-    let mut place = Place::new()?;
     let mut counts = Counts::default();
+    for (document, ports) in DOCUMENTS {
+        let passed = document_blocks(document, ports)?;
+        println!("{passed} blocks of {document} do what they say");
+        counts.passed += passed;
+    }
+    Ok(counts)
+}
+
+/// Runs the blocks of one document; how many there were.
+fn document_blocks(document: &'static str, ports: u16) -> Result<u64> {
+    let blocks = parse(&fs::read_to_string(root().join(document))?);
+    let unmarked = blocks.iter().find(|block| {
+        ["sh", "rust", "python"].contains(&block.language.as_str()) && block.mark.is_empty()
+    });
+    if let Some(block) = unmarked {
+        return Err(format!("{document}:{}: a block that nothing tests", block.line).into());
+    }
+    let mut place = Place::new(document, ports)?;
+    let mut passed = 0;
     for (index, block) in blocks.iter().enumerate() {
         let output = blocks.get(index + 1).filter(|next| next.mark == "output");
         let done = place.test(block, output.map(|output| output.text.as_str()));
         match done {
-            Ok(true) => counts.passed += 1,
+            Ok(true) => passed += 1,
             Ok(false) => {}
-            Err(error) => return Err(format!("{DOCUMENT}:{}: {error}", block.line).into()),
+            Err(error) => return Err(format!("{document}:{}: {error}", block.line).into()),
         }
     }
     place.stop()?;
-    println!("{} blocks of {DOCUMENT} do what they say", counts.passed);
-    Ok(counts)
+    Ok(passed)
 }
 
 /// Where the blocks are run.
 struct Place {
+    document: &'static str,
     folder: PathBuf,
     address: String,
+    /// In the place of the default port.
+    port: u16,
+    /// How many ports the document names.
+    ports: u16,
     server: Option<Child>,
 }
 
 impl Place {
-    fn new() -> Result<Self> {
+    fn new(document: &'static str, ports: u16) -> Result<Self> {
         let folder = root().join("target").join("snippets");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        // The port that the text names, if it is free, so that nothing needs to be changed.
-        let address = match TcpListener::bind(DEFAULT_ADDRESS) {
-            Ok(_) => DEFAULT_ADDRESS.to_owned(),
-            Err(_) => TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string(),
+        // The ports that the text names, if they are free, so that nothing needs to be changed.
+        let port = match all_free(DEFAULT_PORT, ports) {
+            true => DEFAULT_PORT,
+            false => free_ports(ports).ok_or("there are no free ports in a row")?,
         };
         Ok(Self {
+            document,
             folder,
-            address,
+            address: format!("127.0.0.1:{port}"),
+            port,
+            ports,
             server: None,
         })
     }
 
     /// Tests one block; false when there is nothing to test.
     fn test(&mut self, block: &Block, output: Option<&str>) -> Result<bool> {
+        let output = output.map(|text| self.local(text));
+        let output = output.as_deref();
         let (language, mark) = (block.language.as_str(), block.mark.as_str());
         match (language, mark.split_once('=').unwrap_or((mark, ""))) {
             ("sh", ("test", "serve")) => self.serve(&block.text)?,
@@ -106,7 +128,10 @@ impl Place {
     fn serve(&mut self, text: &str) -> Result<()> {
         let mut line = self.local(text.trim());
         if self.address != DEFAULT_ADDRESS {
-            line = format!("{line} --listen {}", self.address);
+            line = match line.contains("cluster dev") {
+                true => format!("{line} --base-port {}", self.port),
+                false => format!("{line} --listen {}", self.address),
+            };
         }
         let mut command = self.command("sh");
         command
@@ -168,8 +193,14 @@ impl Place {
 
     /// The text as it has to be here: the debug build, and perhaps another port.
     fn local(&self, text: &str) -> String {
-        let text = text.replace("cargo run --release --", "handfast");
-        text.replace(DEFAULT_ADDRESS, &self.address)
+        let mut text = text.replace("cargo run --release --", "handfast");
+        if self.port != DEFAULT_PORT {
+            for place in 0..self.ports {
+                let written = format!("127.0.0.1:{}", DEFAULT_PORT + place);
+                text = text.replace(&written, &format!("127.0.0.1:{}", self.port + place));
+            }
+        }
+        text
     }
 
     fn command(&self, program: &str) -> Command {
@@ -186,7 +217,7 @@ impl Place {
     /// Ends the server as Ctrl-C does; it must end well.
     fn stop(&mut self) -> Result<()> {
         let Some(mut server) = self.server.take() else {
-            return Err(format!("{DOCUMENT} starts no server").into());
+            return Err(format!("{} starts no server", self.document).into());
         };
         provide::run(Command::new("kill").args(["-INT", &server.id().to_string()]))?;
         let status = server.wait()?;
@@ -205,6 +236,19 @@ impl Drop for Place {
             let _ = server.wait();
         }
     }
+}
+
+/// The first of some free ports in a row.
+fn free_ports(count: u16) -> Option<u16> {
+    let tries = (0..100).filter_map(|_| TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok());
+    tries
+        .map(|address| address.port())
+        .find(|port| all_free(*port, count))
+}
+
+fn all_free(first: u16, count: u16) -> bool {
+    let mut ports = first..first.saturating_add(count);
+    ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
 }
 
 fn expect(command: &mut Command, expected: Option<&str>) -> Result<()> {
