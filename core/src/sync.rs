@@ -21,7 +21,8 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
-const RETRY: Duration = Duration::from_secs(5);
+/// After no answer, or one that leaves members out which have not said yet where they serve.
+const RETRY: Duration = Duration::from_secs(3);
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts the task at most once.
@@ -55,7 +56,7 @@ async fn keep(pool: Weak<Pool>) {
     }
 }
 
-/// Asks once; whether there was an answer.
+/// Asks once; whether all members have said where they serve clients.
 async fn learn(pool: &Pool) -> bool {
     let call = Call {
         operation: "member_list",
@@ -73,7 +74,8 @@ async fn learn(pool: &Pool) -> bool {
             let urls = believed(&answer.members, near);
             tracing::debug!(?urls, "the cluster's endpoints");
             pool.learn(&urls);
-            true
+            let mut members = answer.members.iter();
+            members.all(|member| !member.client_ur_ls.is_empty())
         }
         Err(error) => {
             tracing::debug!(%error, "cannot learn the cluster's endpoints");
