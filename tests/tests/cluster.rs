@@ -4,9 +4,13 @@
 //! `HANDFAST_TESTS_SUBJECT=etcd` puts etcd in handfast's place to see whether the test is wrong.
 
 use futures::future::join_all;
+use handfast_checker::{Promise, Request, Run, check_all};
 use handfast_tests::{
     Result,
-    cluster::{Program, Setup, Wiring, namespaces_unavailable, trial::Trial},
+    cluster::{
+        Program, Setup, Wiring, namespaces_unavailable,
+        trial::{Passed, Trial},
+    },
     harness::Subject,
 };
 
@@ -32,10 +36,20 @@ fn trial(seed: u64) -> Result<Trial> {
     })
 }
 
-async fn made(trial: Trial) -> Result<u64> {
+async fn made(trial: Trial) -> Result<Passed> {
     let passed = trial.run().await?;
     println!("{passed}");
-    Ok(passed.operations)
+    Ok(passed)
+}
+
+/// Whether the checkers would find it if the answers from the past had been passed off as present.
+fn finds_stale_reads(mut run: Run) -> bool {
+    for operation in &mut run.operations {
+        if let Request::Get(get) = &mut operation.request {
+            get.serializable = false;
+        }
+    }
+    check_all(&run).breaks(Promise::Linearizable)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,15 +59,25 @@ async fn no_promise_is_broken_whatever_happens_to_members_and_links() -> Result<
         None => (1..=number("HANDFAST_HISTORIES")?.unwrap_or(HISTORIES)).collect(),
     };
     let mut failures = Vec::new();
+    let mut stale = 0;
     for some in seeds.chunks(AT_A_TIME) {
         let trials = some.iter().map(|&seed| trial(seed));
         let trials = trials.collect::<Result<Vec<_>>>()?;
         for done in join_all(trials.into_iter().map(made)).await {
             match done {
-                Ok(operations) => assert!(operations >= OPERATIONS, "too little load"),
+                Ok(passed) => {
+                    assert!(passed.operations >= OPERATIONS, "too little load");
+                    stale += usize::from(finds_stale_reads(passed.run));
+                }
                 Err(error) => failures.push(error.to_string()),
             }
         }
+    }
+    if failures.is_empty() && seeds.len() as u64 >= HISTORIES {
+        assert!(
+            stale > 0,
+            "no member was ever behind: the faults do not bite"
+        );
     }
     match failures.as_slice() {
         [] => Ok(()),

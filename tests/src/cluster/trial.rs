@@ -29,6 +29,8 @@ const POLL: Duration = Duration::from_millis(50);
 const WORK_LIMIT: Duration = Duration::from_secs(120);
 /// What is left when old revisions are compacted.
 const KEPT_REVISIONS: i64 = 30;
+/// With this variable set, what was seen of good trials is kept, too.
+const KEEP: &str = "HANDFAST_KEEP_HISTORIES";
 /// Writes whose fate was open may still arrive after the last one.
 const MARKS: u32 = 10;
 
@@ -56,6 +58,8 @@ pub struct Passed {
     pub operations: u64,
     /// The checkers' report.
     pub report: Report,
+    /// What was seen.
+    pub run: Run,
     /// How many terms there were.
     pub terms: u64,
     /// How long it took.
@@ -112,12 +116,21 @@ impl Trial {
         if !report.is_good() {
             return Err(self.keep(&cluster, &run, &format!("{title}\n{report}")));
         }
+        if std::env::var_os(KEEP).is_some() {
+            keep(
+                &self.folder(),
+                &cluster,
+                &run,
+                &format!("{title}\n{report}"),
+            )?;
+        }
         Ok(Passed {
             seed: self.seed,
             size: self.setup.size,
             steps,
             operations,
             report,
+            run,
             terms: cluster.standing().await.map_or(0, |standing| standing.term),
             took: begun.elapsed(),
         })
