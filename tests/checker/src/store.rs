@@ -74,7 +74,8 @@ impl Store {
         } else {
             0
         };
-        self.print ^ fingerprint(&revision)
+        // Named, so that it never cancels out against another number.
+        self.print ^ fingerprint(&("revision", revision))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Kv> {
@@ -170,7 +171,7 @@ impl Store {
 
     fn print_of(&self, kv: &Kv) -> u128 {
         if self.with_revisions {
-            fingerprint(kv)
+            fingerprint(&("pair", kv))
         } else {
             fingerprint(&(&kv.key, &kv.value, kv.version, kv.lease))
         }

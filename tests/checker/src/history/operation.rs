@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{KeyRange, Kv, Nanos};
 use crate::text;
 
-/// A read.
+/// A read, sorted by key. Other orders, filters, and answers without values are not modelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Get {
     /// The keys.
@@ -188,7 +188,8 @@ pub enum Outcome {
     },
 }
 
-/// A request with what became of it.
+/// A request with what became of it. Two operations of which one returned at the very moment at
+/// which the other was invoked count as simultaneous; a [`crate::Recorder`] has no such moments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// Who asked. Only for messages: a client may have many requests under way.

@@ -2,9 +2,13 @@
 //!
 //! Owns the collection and its form as a file. Knows nothing of what is right or wrong.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Event, KeyRange, Kv, LeaseRecord, Observation, Operation, Tenure, WatchRecord};
+use super::{
+    Delivery, Event, KeyRange, Kv, LeaseRecord, Observation, Operation, Tenure, WatchRecord,
+};
 
 /// A store at one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +30,7 @@ impl Default for Snapshot {
 }
 
 /// All changes of all keys between two revisions, such as a watch of everything delivers at the
-/// end of a run.
+/// end of a run: after the last answer, so that no acknowledged revision lies behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLog {
     /// The first revision it covers.
@@ -35,6 +39,28 @@ pub struct EventLog {
     pub to: i64,
     /// The changes in the order they were made.
     pub events: Vec<Event>,
+}
+
+impl EventLog {
+    /// The log as a watch of all keys delivered it, from `from` to `to`. What came again after an
+    /// interruption is taken once; what the watch left out is missed in the log, too.
+    #[must_use]
+    pub fn of(watch: &WatchRecord, from: i64, to: i64) -> Self {
+        let mut seen = BTreeSet::new();
+        let delivered = watch.notes.iter().flat_map(|note| match &note.delivery {
+            Delivery::Events { events, .. } => events.as_slice(),
+            _ => &[],
+        });
+        let is_new = |event: &&Event| {
+            let revision = event.revision();
+            (from..=to).contains(&revision) && seen.insert((revision, event.kv.key.clone()))
+        };
+        Self {
+            from,
+            to,
+            events: delivered.filter(is_new).cloned().collect(),
+        }
+    }
 }
 
 /// What a member held at the end, after everything was over.
@@ -101,5 +127,38 @@ impl Run {
     /// When it is no such file.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{EventKind, Note};
+
+    #[test]
+    fn a_log_takes_each_event_of_a_watch_once() {
+        let event = |revision| Event {
+            kind: EventKind::Put,
+            kv: Kv {
+                mod_revision: revision,
+                ..Kv::seen("a", "v")
+            },
+            prev_kv: None,
+        };
+        let note = |revisions: &[i64]| Note {
+            at: 1,
+            delivery: Delivery::Events {
+                revision: 0,
+                events: revisions.iter().map(|revision| event(*revision)).collect(),
+                fragment: false,
+            },
+        };
+        let watch = WatchRecord {
+            notes: vec![note(&[2, 3]), note(&[3, 4]), note(&[5])],
+            ..WatchRecord::default()
+        };
+        let log = EventLog::of(&watch, 3, 4);
+        let revisions: Vec<i64> = log.events.iter().map(Event::revision).collect();
+        assert_eq!((log.from, log.to, revisions), (3, 4, vec![3, 4]));
     }
 }

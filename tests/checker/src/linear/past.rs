@@ -22,7 +22,8 @@ pub(super) fn check(ops: &Ops<'_>, steps: &[Step]) -> Vec<Violation> {
         };
         // The first step that ends at a revision is the one that made it.
         let at = steps.partition_point(|step| step.revision < *revision);
-        let write = steps.get(at).filter(|step| !step.events.is_empty());
+        let made = |step: &&Step| step.revision == *revision && !step.events.is_empty();
+        let write = steps.get(at).filter(made);
         let Some(write) = write.and_then(|step| step.op).map(|op| ops.all[op]) else {
             continue;
         };

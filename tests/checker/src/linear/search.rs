@@ -450,7 +450,7 @@ impl<'a> Search<'a> {
     fn push(&mut self, op: Option<usize>, events: Vec<Event>, mark: usize) {
         if let Some(op) = op {
             self.is_done[op] = true;
-            self.print ^= fingerprint(&op);
+            self.print ^= fingerprint(&("operation", op));
             if self.is_answered(op) {
                 self.waiting.take(self.place[op]);
                 self.left -= 1;
@@ -472,7 +472,7 @@ impl<'a> Search<'a> {
         self.store.rollback(mark);
         if let Some(op) = step.op {
             self.is_done[op] = false;
-            self.print ^= fingerprint(&op);
+            self.print ^= fingerprint(&("operation", op));
             if self.is_answered(op) {
                 self.waiting.put_back(self.place[op]);
                 self.left += 1;

@@ -4,6 +4,8 @@
 //! same time. Knows nothing of how the checks work.
 
 mod broken;
+mod broken_held;
+mod broken_watch;
 mod dice;
 mod held;
 mod traffic;

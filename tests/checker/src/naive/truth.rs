@@ -32,8 +32,16 @@ fn without_revisions(mut run: Run) -> Run {
     run
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_true_run_breaks_no_promise(seed: u64, clients in 1_usize..16, doubt in 0_usize..30) {
@@ -89,4 +97,16 @@ fn the_work_for_a_long_run_grows_with_its_length_only() {
         assert!(report.is_good(), "{report}");
         assert!(report.steps < 40 * 2000, "{} steps", report.steps);
     }
+}
+
+/// A search that remembered too much once refused this run.
+#[test]
+fn states_that_differ_are_never_taken_for_the_same() {
+    let shape = Shape {
+        doubt: 2,
+        with_log: false,
+        ..Shape::default()
+    };
+    let report = check_all(&run(2_593_308_848_968_936_419, shape));
+    assert!(report.is_good(), "{report}");
 }

@@ -10,7 +10,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for event in subject.stream.events() {
         let revision = event.revision();
-        if revision < log.from {
+        if !(log.from..=log.to).contains(&revision) {
             continue;
         }
         let due = log.events(revision).iter();

@@ -142,11 +142,18 @@ fn a_promise_holds_for_all_that_comes_after_it() {
         events(3, &["c"], false),
     ];
     assert_eq!(broken(late, None), [Promise::WatchBookmarkable]);
-    let ahead = vec![
-        begin,
-        events(3, &["c"], false),
-        Delivery::Progress { revision: 9 },
-    ];
-    let ahead = broken(ahead, None);
-    assert!(ahead.contains(&Promise::WatchBookmarkable), "{ahead:?}");
+    let header = Delivery::Events {
+        revision: 3,
+        events: vec![event("d", 4)],
+        fragment: false,
+    };
+    let ahead = broken(vec![begin, events(3, &["c"], false), header], None);
+    assert_eq!(ahead, [Promise::WatchBookmarkable]);
+    let back = [4, 3].map(|revision| Delivery::Progress { revision });
+    let all = [(2, &["a", "b"][..]), (3, &["c"]), (4, &["d"])];
+    let all = all.map(|(revision, keys)| events(revision, keys, false));
+    assert_eq!(
+        broken([&all[..], &back].concat(), None),
+        [Promise::WatchBookmarkable]
+    );
 }
