@@ -1,8 +1,8 @@
 //! The store: one writer, many readers.
 //!
 //! Owns the lock between them, the opening and the reads. What writes to it (`feed`, `flush`,
-//! `compact`, `install`) stands on top of it. Must not know how keys are ordered, how a transaction
-//! is evaluated or how rows lie on the disk.
+//! `compact`, `install`, `recover`) stands on top of it. Must not know how keys are ordered, how a
+//! transaction is evaluated or how rows lie on the disk.
 
 use std::{
     fmt,

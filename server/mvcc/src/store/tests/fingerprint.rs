@@ -108,7 +108,7 @@ fn in_pieces(log: &Log, steps: &[(usize, Between)]) -> Vec<HashPoint> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_same_log_gives_the_same_points_and_another_one_others(
