@@ -26,7 +26,7 @@ use crate::{
 
 const POLL: Duration = Duration::from_millis(50);
 /// How long the clients may need for what is left of their operations after the last fault.
-const WORK_LIMIT: Duration = Duration::from_secs(120);
+const WORK_LIMIT: Duration = Duration::from_secs(300);
 /// What is left when old revisions are compacted.
 const KEPT_REVISIONS: i64 = 30;
 /// With this variable set, what was seen of good trials is kept, too.
