@@ -3,6 +3,7 @@
 //! Owns the paths and how an answer is put on the wire. The JSON gateway is to be another module.
 
 mod health;
+mod metrics;
 mod probe;
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use tonic::body::Body;
 
 use crate::api::Node;
 use crate::limits::API_VERSION;
-use crate::metrics;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -1,18 +1,18 @@
-//! What the member counts, and the page on which Prometheus finds it.
+//! What the serving side counts, and how a page of metrics is written.
 //!
-//! Owns the counters of the serving side and how they are reported, under etcd's names where etcd
-//! has one. It must not change what it reports on, and costs next to nothing until it is asked.
+//! Owns counters that cost next to nothing, and the format. Which metrics there are, and what of
+//! them others count, is decided where the page is served.
 
 mod page;
 mod process;
-mod report;
 mod rpc;
 mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-pub(crate) use report::page;
+pub(crate) use page::{Kind, Page};
+pub(crate) use process::report as report_process;
 pub(crate) use rpc::{Call, Calls, Method};
 pub(crate) use traffic::{Metered, Traffic};
 
@@ -26,9 +26,9 @@ pub(crate) struct Metrics {
     pub(crate) client_traffic: Arc<Traffic>,
     pub(crate) member_traffic: Arc<Traffic>,
     /// Answers of `/health`: good ones, bad ones.
-    health: [AtomicU64; 2],
+    pub(crate) health: [AtomicU64; 2],
     /// The probes' checks, by number: good ones, bad ones, and whether the last was good.
-    checks: [CheckCount; CHECKS.len()],
+    pub(crate) checks: [CheckCount; CHECKS.len()],
 }
 
 /// The checks behind `/livez` and `/readyz`: probe and name.
@@ -40,11 +40,12 @@ pub(crate) const CHECKS: [[&str; 2]; 5] = [
     ["readyz", "non_learner"],
 ];
 
+/// How often a check was made.
 #[derive(Debug, Default)]
-struct CheckCount {
-    good: AtomicU64,
-    bad: AtomicU64,
-    is_good: AtomicU64,
+pub(crate) struct CheckCount {
+    pub(crate) good: AtomicU64,
+    pub(crate) bad: AtomicU64,
+    pub(crate) is_good: AtomicU64,
 }
 
 impl Metrics {
@@ -67,9 +68,9 @@ impl Metrics {
 /// What all watch streams together have under way.
 #[derive(Debug, Default)]
 pub(crate) struct Watching {
-    watchers: AtomicI64,
-    catching_up: AtomicI64,
-    events: AtomicU64,
+    pub(crate) watchers: AtomicI64,
+    pub(crate) catching_up: AtomicI64,
+    pub(crate) events: AtomicU64,
 }
 
 /// One stream's part of [`Watching`], taken out again when it is dropped.

@@ -7,7 +7,7 @@ use std::fmt::{Display, Write};
 
 /// What a family of metrics is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -15,11 +15,11 @@ pub(super) enum Kind {
 
 /// A page of metrics, family after family.
 #[derive(Debug, Default)]
-pub(super) struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
     /// Begins a family; its samples follow.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+    pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -40,37 +40,37 @@ impl Page {
     }
 
     /// A counter without labels.
-    pub(super) fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
+    pub(crate) fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(name, Kind::Counter, help).sample(&[], value);
     }
 
     /// A gauge without labels.
-    pub(super) fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
+    pub(crate) fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(name, Kind::Gauge, help).sample(&[], value);
     }
 
     /// The text.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0
     }
 }
 
 /// The samples of one family.
 #[derive(Debug)]
-pub(super) struct Family<'p> {
+pub(crate) struct Family<'p> {
     page: &'p mut Page,
     name: &'static str,
 }
 
 impl Family<'_> {
     /// One sample.
-    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+    pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.line("", labels, value);
     }
 
     /// A histogram: the upper bounds of its classes with the number of values in each, the sum of
     /// all values and their number.
-    pub(super) fn histogram(&mut self, classes: &[(f64, u64)], sum: f64, count: u64) {
+    pub(crate) fn histogram(&mut self, classes: &[(f64, u64)], sum: f64, count: u64) {
         let mut so_far = 0;
         for (bound, values) in classes {
             so_far += values;

@@ -7,7 +7,7 @@ use std::fs;
 use super::page::Page;
 
 /// Writes the figures that Prometheus clients of every language give.
-pub(super) fn report(page: &mut Page) {
+pub(crate) fn report(page: &mut Page) {
     if let Some(stat) = Stat::read() {
         stat.report(page);
     }

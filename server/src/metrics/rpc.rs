@@ -120,7 +120,7 @@ impl Calls {
     }
 
     /// How many calls of a method have ended with this code.
-    pub(super) fn handled(&self, method: Method, code: Code) -> u64 {
+    pub(crate) fn handled(&self, method: Method, code: Code) -> u64 {
         self.sum(method as usize, |row| &row.handled[code as usize])
     }
 
@@ -130,7 +130,7 @@ impl Calls {
     }
 
     /// Writes both families; codes that never came up are left out.
-    pub(super) fn report(&self, page: &mut Page) {
+    pub(crate) fn report(&self, page: &mut Page) {
         let labels = |[service, method, kind]: [&'static str; 3]| {
             [
                 ("grpc_method", method),

@@ -1,4 +1,4 @@
-//! The whole page: every family, with the place its figures come from.
+//! `/metrics`, the whole page: every family, with the place its figures come from.
 //!
 //! Owns the names. Those that begin with `etcd_`, `grpc_`, `os_` and `process_` are what existing
 //! dashboards ask for, so they and their types are part of the contract; `handfast_` is our own.
@@ -11,14 +11,13 @@ use handfast_mvcc::StoreStats;
 use handfast_storage::wal::{FSYNC_BUCKETS, FsyncStats};
 use tonic::Code;
 
-use super::page::{Kind, Page};
-use super::{CHECKS, Method, process};
 use crate::api::Node;
 use crate::error;
 use crate::limits::API_VERSION;
+use crate::metrics::{CHECKS, Kind, Method, Page, report_process};
 
 /// All metrics of a member, as Prometheus reads them.
-pub(crate) fn page(node: &Node) -> String {
+pub(super) fn page(node: &Node) -> String {
     let (raft, store) = (node.consensus.status(), node.store.stats());
     let mut page = Page::default();
     identity(&mut page, node);
@@ -32,7 +31,7 @@ pub(crate) fn page(node: &Node) -> String {
     leases(&mut page, node, &store);
     traffic(&mut page, node);
     node.metrics.calls.report(&mut page);
-    process::report(&mut page);
+    report_process(&mut page);
     page.finish()
 }
 
