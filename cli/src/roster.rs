@@ -78,10 +78,12 @@ impl Roster {
         self.by_id(id).map_or_else(|| format!("{id:x}"), label)
     }
 
-    /// Where clients reach the members that have started, one address each.
+    /// Where clients reach the members that have started, one address each, by their names.
     pub(crate) fn endpoints(&self) -> Vec<String> {
+        let mut members: Vec<&Member> = self.members.iter().collect();
+        members.sort_by_key(|member| &member.name);
         let first = |member: &Member| member.client_ur_ls.first().cloned();
-        self.members.iter().filter_map(first).collect()
+        members.into_iter().filter_map(first).collect()
     }
 }
 

@@ -7,8 +7,8 @@ mod show;
 
 use clap::Args;
 use futures::future::join_all;
-use handfast_core::Client;
 use handfast_core::proto::etcdserverpb::StatusResponse;
+use handfast_core::{Client, ErrorKind};
 
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
@@ -94,7 +94,7 @@ async fn ask(client: &Client, endpoint: String) -> Report {
         // A learner cannot do what health asks for, and is none the worse for it.
         trouble: health
             .err()
-            .filter(|_| !status.is_learner)
+            .filter(|error| error.kind() != ErrorKind::Learner)
             .map(|error| error.to_string()),
         status,
         fsync,

@@ -223,7 +223,17 @@ fn a_member_joins_by_itself_and_leaves_for_good() {
     );
 
     new.process = Some(Process::start(command(&new, &token)));
-    new.wait_until_ready();
+    let greeting = new
+        .process
+        .as_ref()
+        .unwrap()
+        .wait_for("stop with")
+        .join("\n");
+    let own = new.peer_url.replace("http://", "");
+    assert!(
+        greeting.contains(&format!("handfast serve --join {own} ")),
+        "{greeting}"
+    );
     wait_until("n4 is not promoted", || {
         let members = cluster.json(&["member", "list"]);
         let n4 = members

@@ -7,6 +7,7 @@ mod accepted;
 mod catalog;
 mod cluster;
 mod derive;
+mod given;
 mod layers;
 mod setting;
 mod table;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 pub use catalog::{setting, settings};
 pub use cluster::{Founder, InitialClusterState, Join, JoinToken, PeerListener};
-pub use layers::{Layers, Preset, Resolved};
+pub use given::Preset;
+pub use layers::{Layers, Resolved};
 pub use setting::{Effect, Group, Kind, Setting};
 pub use url::{Scheme, Url};
 

@@ -1,9 +1,10 @@
 //! `handfast cluster dev`: a cluster of real processes on this machine.
 //!
 //! Owns the order of things: plan, start, wait for a leader, watch over, stop. Folders are in
-//! `place`, processes in `process`, what a person reads in `tell`.
+//! `place`, processes in `process` and `prefix`, what a person reads in `tell`.
 
 mod place;
+mod prefix;
 mod process;
 mod tell;
 

@@ -191,13 +191,10 @@ fn conclude(
                 old => old.join(", "),
             }
         ),
-        format!("  2. start this one, with its own listen flags:  {serve}"),
-        format!(
-            "  3. get the token for new members:              handfast cluster token --data-dir {data_dir}"
-        ),
-        "  4. on each other machine, with an empty folder: handfast serve --join HOST:PORT \
-         --join-token TOKEN"
-            .to_owned(),
+        format!("  2. start this one, with its own listen flags:\n     {serve}"),
+        format!("  3. get the token:  handfast cluster token --data-dir {data_dir}"),
+        "  4. on each other machine, with an empty folder:".to_owned(),
+        "     handfast serve --join HOST:PORT --join-token TOKEN".to_owned(),
     ] {
         output.line(line)?;
     }

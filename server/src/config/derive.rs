@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use super::layers::{Given, Preset};
+use super::given::{Given, Preset};
 use super::values;
 use super::{Config, ConfigError, Join, Url};
 

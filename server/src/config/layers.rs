@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{require, setting};
 use super::derive::derive;
+use super::given::{Given, Preset};
 use super::{Config, ConfigError};
 
 const PREFIXES: [&str; 2] = ["HANDFAST_", "ETCD_"];
@@ -36,16 +37,6 @@ const TABLES: [(&str, &str); 2] = [
     ("peer-transport-security", "peer-"),
 ];
 
-/// Whose defaults apply where the two differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Preset {
-    /// Data in `handfast.data`.
-    #[default]
-    Handfast,
-    /// Data in `<name>.etcd`: for programs that start us under the name `etcd`.
-    Etcd,
-}
-
 /// A configuration with what was remarkable on the way to it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -65,12 +56,6 @@ pub struct Layers {
     flags: Vec<(String, String)>,
     env: Vec<(String, String)>,
     preset: Preset,
-}
-
-/// Where a value came from, and the value.
-pub(super) struct Given {
-    pub(super) origin: String,
-    pub(super) value: String,
 }
 
 impl Layers {

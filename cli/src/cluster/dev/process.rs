@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::place::Layout;
-use super::tell;
+use super::prefix::Prefix;
 use crate::exit::Failure;
 use crate::supervise::guard::Guard;
 
@@ -58,7 +58,7 @@ impl Process {
         let mut child = spawn(&command)?;
         let pid = child.id().unwrap_or_default();
         let guard = own_pid(&child).and_then(|pid| Guard::post(pid, true));
-        let prefix = tell::Prefix::new(index);
+        let prefix = Prefix::new(index);
         let lines = tokio::spawn(relay(child.stderr.take(), prefix));
         let (orders, mut ordered) = watch::channel(Order::Run);
         tokio::spawn(async move {
@@ -150,7 +150,7 @@ async fn attend(
 }
 
 /// Shows a member's lines under its name; the last ones when there are no more.
-async fn relay(stderr: Option<ChildStderr>, prefix: tell::Prefix) -> VecDeque<String> {
+async fn relay(stderr: Option<ChildStderr>, prefix: Prefix) -> VecDeque<String> {
     let mut last = VecDeque::with_capacity(LAST_LINES);
     let Some(stderr) = stderr else { return last };
     let mut lines = BufReader::new(stderr).lines();
