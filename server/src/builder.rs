@@ -187,7 +187,7 @@ async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
     }
     if config.peer_listener() != PeerListener::Off {
         for url in config.listen_peer_urls.clone() {
-            match bind_one(&url).await {
+            match Listener::reserve(&url).map_err(|source| refused(&url, source)) {
                 Ok(listener) => listeners.push((listener, Offer::Members)),
                 Err(error) if config.peer_listener() == PeerListener::IfFree => tracing::warn!(
                     "{error}; going on without it, so no other member can join this one (choose \
@@ -208,10 +208,16 @@ async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
 }
 
 async fn bind_one(url: &Url) -> Result<Listener, Error> {
-    Listener::bind(url).await.map_err(|source| Error::Listen {
+    Listener::bind(url)
+        .await
+        .map_err(|source| refused(url, source))
+}
+
+fn refused(url: &Url, source: io::Error) -> Error {
+    Error::Listen {
         url: url.to_string(),
         source,
-    })
+    }
 }
 
 /// Where the listeners of one kind turned out to be.
@@ -277,6 +283,8 @@ async fn start(
     };
     let mut server = run(config, opened, start, transport, lanes, Ids::default()).await?;
     for (listener, offer) in listeners {
+        let url = listener.url.clone();
+        let listener = listener.open().map_err(|source| refused(&url, source))?;
         server.listen(listener, offer);
     }
     Ok(server)

@@ -3,6 +3,7 @@
 //! Owns the transport's tuning and how connections end. It must not know what is asked on them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +33,8 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
+    /// The address is ours, but whoever connects is refused.
+    Reserved(TcpSocket),
     Unix {
         socket: UnixListener,
         _file: SocketFile,
@@ -57,19 +60,50 @@ impl Listener {
                 url: url.clone(),
             });
         }
-        let address = url.socket_addr().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not an IP address that can be listened on",
-            )
-        })?;
-        let listener = TcpListener::bind(address).await?;
+        let listener = TcpListener::bind(address_of(url)?).await?;
         let port = listener.local_addr()?.port();
         Ok(Listener {
             socket: Socket::Tcp(listener),
             url: url.with_port(port),
         })
     }
+
+    /// Takes an address that is listened on later, by [`Listener::open`]: until then others get a
+    /// refusal at once, where a listener that nobody serves yet would keep them waiting.
+    pub(crate) fn reserve(url: &Url) -> io::Result<Listener> {
+        let address = address_of(url)?;
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // As for every listener: connections of an earlier run may not be gone yet.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let port = socket.local_addr()?.port();
+        Ok(Listener {
+            socket: Socket::Reserved(socket),
+            url: url.with_port(port),
+        })
+    }
+
+    /// Begins to listen if that was put off. Must be called on a lane.
+    pub(crate) fn open(self) -> io::Result<Listener> {
+        let Listener { socket, url } = self;
+        let socket = match socket {
+            Socket::Reserved(reserved) => Socket::Tcp(reserved.listen(limits::BACKLOG)?),
+            open => open,
+        };
+        Ok(Listener { socket, url })
+    }
+}
+
+fn address_of(url: &Url) -> io::Result<SocketAddr> {
+    url.socket_addr().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not an IP address that can be listened on",
+        )
+    })
 }
 
 /// A socket file that nobody answers on is left over from a crash, and is replaced.
@@ -200,6 +234,8 @@ impl Connections {
                     );
                     Ok(())
                 }),
+                // Nobody can have come.
+                Socket::Reserved(_) => return,
             };
             if let Err(error) = accepted {
                 tracing::warn!(%error, url = %listener.url, "a connection was not accepted");

@@ -7,6 +7,8 @@
 mod http;
 mod link;
 mod service;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub(crate) use http::{MEMBERS_PATH, member_list};
