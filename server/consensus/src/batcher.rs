@@ -43,6 +43,11 @@ const IN_FLIGHT: usize = 2;
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// How often proposals that nobody waits for are forgotten.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How much longer than the batcher a proposer waits, for the batcher knows better what happened.
+const LATE: Duration = Duration::from_millis(250);
+/// How much later than the first of a proposal's commands the others may give up. Commands that
+/// had to wait long for a leader would take others with them otherwise.
+const SPREAD: Duration = Duration::from_millis(500);
 /// How long one attempt to reach the leader may take, at the longest.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,6 +57,8 @@ const QUEUE: usize = 8192;
 /// A command and whoever waits for its outcome.
 pub(crate) struct Waiting {
     command: Command,
+    /// How long it may wait for a leader.
+    give_up: Instant,
     reply: Reply,
 }
 
@@ -85,7 +92,11 @@ impl Proposer {
             return Err(ProposeError::TooLarge { size, limit });
         }
         let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { command, reply };
+        let waiting = Waiting {
+            command,
+            give_up: Instant::now() + self.patience,
+            reply,
+        };
         let applied = async {
             self.queue
                 .send(waiting)
@@ -93,9 +104,7 @@ impl Proposer {
                 .map_err(|_| ProposeError::Stopped)?;
             outcome.await.unwrap_or(Err(ProposeError::Timeout))
         };
-        // A little longer than the batcher, which knows better what happened.
-        let patience = self.patience + RETRY_PAUSE * 4;
-        tokio::time::timeout(patience, applied)
+        tokio::time::timeout(self.patience + LATE, applied)
             .await
             .unwrap_or(Err(ProposeError::Timeout))
     }
@@ -154,14 +163,15 @@ impl Batcher {
     /// Takes the next proposal from the backlog and sees it through.
     fn submit(&self, backlog: &mut VecDeque<Waiting>) -> impl Future<Output = ()> + use<> {
         let name = self.pending.name();
-        let (proposal, replies) = pack(name, backlog);
+        let (proposal, replies, give_up) = pack(name, backlog);
         let this = self.clone();
         async move {
             if replies.is_empty() {
                 return;
             }
-            this.pending.register(name, replies, this.patience);
-            if let Err(error) = this.bring(name, &proposal).await {
+            let left = give_up.saturating_duration_since(Instant::now());
+            this.pending.register(name, replies, left + LATE);
+            if let Err(error) = this.bring(name, &proposal, give_up).await {
                 this.counters.proposal_failed();
                 this.pending.refused(name, &error);
             }
@@ -169,8 +179,12 @@ impl Batcher {
     }
 
     /// Returns once the proposal is committed or its outcome can only be seen in the log.
-    async fn bring(&self, name: ProposalName, proposal: &Proposal) -> Result<(), ProposeError> {
-        let give_up = Instant::now() + self.patience;
+    async fn bring(
+        &self,
+        name: ProposalName,
+        proposal: &Proposal,
+        give_up: Instant,
+    ) -> Result<(), ProposeError> {
         loop {
             let attempt = match self.standing.leader() {
                 Some(leader) if leader != self.peers.me() => {
@@ -260,8 +274,10 @@ async fn append(raft: &RaftHandle, proposal: &Proposal) -> Result<LogId, Refused
     raft.client_write_ff(proposal.clone(), Some(responder))
         .await
         .map_err(|fatal| Refused::For(ProposeError::Fatal(fatal.to_string())))?;
+    // Raft broke or stopped with the proposal in its hands: its followers may have the entry, for
+    // they get it before it is durable here.
     let Ok(result) = outcome.await else {
-        return Err(Refused::For(ProposeError::Stopped));
+        return Err(Refused::Perhaps);
     };
     match result {
         Ok(response) => Ok(response.log_id),
@@ -273,11 +289,14 @@ async fn append(raft: &RaftHandle, proposal: &Proposal) -> Result<LogId, Refused
     }
 }
 
-fn pack(name: ProposalName, backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<Reply>) {
+/// The next proposal, who waits for it, and until when it may look for a leader.
+fn pack(name: ProposalName, backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<Reply>, Instant) {
+    let first = backlog.front().map(|waiting| waiting.give_up);
+    let give_up = first.unwrap_or_else(Instant::now);
     let mut writer = ProposalWriter::new(name.proposer, name.serial);
     let mut replies = Vec::with_capacity(backlog.len().min(BATCH_COMMANDS));
     while replies.len() < BATCH_COMMANDS && writer.len() < BATCH_BYTES {
-        let Some(waiting) = backlog.pop_front() else {
+        let Some(waiting) = backlog.pop_front_if(|next| next.give_up <= give_up + SPREAD) else {
             break;
         };
         // Whoever gave up before the command was proposed gets it dropped, not applied.
@@ -287,5 +306,5 @@ fn pack(name: ProposalName, backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<R
         writer.push(&waiting.command);
         replies.push(waiting.reply);
     }
-    (writer.finish(), replies)
+    (writer.finish(), replies, give_up)
 }
