@@ -8,6 +8,7 @@ cargo xtask sim --seed S                 replays one seed and explains what it f
   --members N          members of each cluster; otherwise the seed says 3 or 5
   --fault NAME         switches one deliberate bug on; `all` hunts each of them
   --check-determinism  runs each seed twice and compares
+  --log FILTER         with --seed: prints what members and clients log, such as `debug`
   --trace              with --seed: writes what happened to target/sim/SEED.trace
   --jobs N             seeds at a time (default: one per core)
 ";
@@ -22,6 +23,7 @@ pub(crate) struct Args {
     pub(crate) fault: Hunted,
     pub(crate) twice: bool,
     pub(crate) trace: bool,
+    pub(crate) log: Option<String>,
     pub(crate) jobs: usize,
 }
 
@@ -44,6 +46,7 @@ impl Args {
             fault: Hunted::None,
             twice: false,
             trace: false,
+            log: None,
             jobs: cores,
         };
         let mut words = words.iter();
@@ -60,6 +63,7 @@ impl Args {
                 "--fault" => args.fault = hunted(value()?)?,
                 "--jobs" => args.jobs = (number(word, value()?)? as usize).max(1),
                 "--check-determinism" => args.twice = true,
+                "--log" => args.log = Some(value()?.clone()),
                 "--trace" => args.trace = true,
                 other => return Err(format!("no option {other}")),
             }

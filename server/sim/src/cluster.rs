@@ -29,6 +29,7 @@ pub(crate) struct Cluster {
     /// One for each founding member, and a spare one.
     pub(crate) machines: Vec<Arc<Machine>>,
     /// How many members founded it.
+    #[cfg(test)]
     pub(crate) size: usize,
     cluster_id: u64,
     problems: Arc<Mutex<Vec<String>>>,
@@ -67,6 +68,7 @@ impl Cluster {
             net,
             trace: trace.clone(),
             machines,
+            #[cfg(test)]
             size,
             cluster_id,
             problems: Arc::default(),
@@ -76,15 +78,13 @@ impl Cluster {
         })
     }
 
-    /// The id all members share.
-    pub(crate) fn id(&self) -> u64 {
-        self.cluster_id
-    }
-
     /// Notes something that must not happen.
     pub(crate) fn problem(&self, what: String) {
         self.trace.note(format_args!("PROBLEM {what}"));
-        self.problems.lock().push(what);
+        let mut problems = self.problems.lock();
+        if !problems.contains(&what) {
+            problems.push(what);
+        }
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {

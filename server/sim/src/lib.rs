@@ -52,6 +52,9 @@ pub fn main(arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(filter) = &args.log {
+        seeds::print_log(filter);
+    }
     let good = match args.fault {
         Hunted::None => sweep(&args),
         Hunted::One(fault) if args.single => {

@@ -105,7 +105,9 @@ struct State {
     /// A start or an orderly stop is under way.
     busy: bool,
     starts: u64,
-    /// Its disk was made to fail since the last start, so that the member may stop by itself.
+    /// Its disk is made to fail now.
+    failing: bool,
+    /// It was since the last start, so that the member may stop by itself.
     troubled: bool,
 }
 
@@ -135,6 +137,7 @@ impl Machine {
                 life: CancellationToken::new(),
                 busy: false,
                 starts: 0,
+                failing: false,
                 troubled: false,
             }),
         }
@@ -166,18 +169,10 @@ impl Machine {
         state.disk = SimDisk::new();
     }
 
-    pub(crate) fn tenant(&self) -> Option<Tenant> {
-        self.state.lock().tenant.clone()
-    }
-
     /// The id of the member whose data is here.
     pub(crate) fn member_id(&self) -> Option<u64> {
         let state = self.state.lock();
         state.tenant.as_ref().map(|tenant| tenant.identity.member_id)
-    }
-
-    pub(crate) fn disk(&self) -> SimDisk {
-        self.state.lock().disk.clone()
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -189,9 +184,28 @@ impl Machine {
         self.state.lock().busy
     }
 
-    /// Says that the disk fails from now on, or may have.
-    pub(crate) fn trouble(&self) {
-        self.state.lock().troubled = true;
+    /// Lets every sync fail.
+    pub(crate) fn fail_syncs(&self) {
+        self.fail(|disk| disk.fail_syncs(true));
+    }
+
+    /// Lets files grow no more.
+    pub(crate) fn fill_disk(&self) {
+        self.fail(|disk| disk.set_capacity(Some(0)));
+    }
+
+    fn fail(&self, how: impl FnOnce(&SimDisk)) {
+        let mut state = self.state.lock();
+        (state.failing, state.troubled) = (true, true);
+        how(&state.disk);
+    }
+
+    /// Takes back what [`fail_syncs`](Self::fail_syncs) and [`fill_disk`](Self::fill_disk) did.
+    pub(crate) fn repair_disk(&self) {
+        let mut state = self.state.lock();
+        state.failing = false;
+        state.disk.fail_syncs(false);
+        state.disk.set_capacity(None);
     }
 
     pub(crate) fn is_troubled(&self) -> bool {
@@ -243,7 +257,7 @@ impl Machine {
         let tenant = state.tenant.clone()?;
         state.busy = true;
         state.starts += 1;
-        state.troubled = false;
+        state.troubled = state.failing;
         state.life = CancellationToken::new();
         let transport = PeerNet::new(&self.net, self.place, state.life.clone());
         let seed = state.dice.next();

@@ -125,8 +125,7 @@ impl Nemesis {
         self.cluster.net.heal();
         self.cluster.net.set_weather(self.plan.weather.clone());
         for machine in &self.cluster.machines {
-            machine.disk().fail_syncs(false);
-            machine.disk().set_capacity(None);
+            machine.repair_disk();
             machine.pace.take_millis(HEALTHY_SYNC_MS);
             machine.pace.hang(false);
             machine.clock.drift(0);

@@ -103,6 +103,7 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     pub(crate) broken: u64,
+    pub(crate) snapshot_chunks: u64,
 }
 
 /// A machine that runs.

@@ -11,6 +11,9 @@ use crate::args::Args;
 use crate::panics;
 use crate::run::{Order, Outcome, run};
 
+/// Real time that a seed may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Sums over all seeds of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
@@ -68,6 +71,53 @@ pub(crate) fn play(order: Order) -> Outcome {
     outcome
 }
 
+/// Runs one seed on a thread of its own, for thread-local state must not pass from one seed to the
+/// next; gives up on a run that does not come to its end.
+fn play_apart(order: Order, twice: bool) -> Outcome {
+    let (tell, told) = std::sync::mpsc::channel();
+    // Not joined: a run that spins for ever would hold up everything.
+    std::thread::spawn(move || {
+        let mut outcome = play(order);
+        if twice {
+            replay(order, &mut outcome);
+        }
+        // Nobody listens any more after the patience is over.
+        let _ = tell.send(outcome);
+    });
+    let ended = told.recv_timeout(PATIENCE);
+    ended.unwrap_or_else(|_| Outcome {
+        seed: order.seed,
+        problems: vec![format!(
+            "no end within {PATIENCE:?} of real time: something spins without time passing"
+        )],
+        ..Outcome::default()
+    })
+}
+
+/// Prints what happens in all runs of this process, with the virtual time.
+pub(crate) fn print_log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(VirtualTime)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Seconds since the runtime began.
+struct VirtualTime;
+
+thread_local! {
+    static ORIGIN: std::cell::OnceCell<tokio::time::Instant> = const { std::cell::OnceCell::new() };
+}
+
+impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
+    fn format_time(&self, to: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        let origin = ORIGIN.with(|origin| *origin.get_or_init(tokio::time::Instant::now));
+        write!(to, "{:9.3}", origin.elapsed().as_secs_f64())
+    }
+}
+
 /// Runs a seed once more and says where the two runs part.
 fn replay(order: Order, first: &mut Outcome) {
     let second = play(order);
@@ -108,22 +158,7 @@ pub(crate) fn sweep(
                         return;
                     }
                     let order = order(seed);
-                    // Thread-local state must not pass from one seed to the next.
-                    let played = std::thread::scope(|own| {
-                        own.spawn(|| {
-                            let mut outcome = play(order);
-                            if args.twice {
-                                replay(order, &mut outcome);
-                            }
-                            outcome
-                        })
-                        .join()
-                    });
-                    let outcome = played.unwrap_or_else(|_| Outcome {
-                        seed,
-                        problems: vec!["the run panicked".to_owned()],
-                        ..Outcome::default()
-                    });
+                    let outcome = play_apart(order, args.twice);
                     // Only a panic while adding figures could poison it.
                     let mut totals = totals.lock().unwrap_or_else(|it| it.into_inner());
                     totals.add(&outcome);

@@ -40,10 +40,9 @@ impl Nemesis {
     pub(super) async fn failed_sync(&self) {
         for place in self.some_disk() {
             let machine = self.cluster.machine(place);
-            machine.trouble();
-            machine.disk().fail_syncs(true);
+            machine.fail_syncs();
             sleep(Duration::from_secs(3)).await;
-            machine.disk().fail_syncs(false);
+            machine.repair_disk();
             // Who did not write anything has nothing to give up for, but must not go on unchecked.
             if machine.is_up() {
                 self.cluster.kill(place, self.cluster.any_loss());
@@ -55,11 +54,10 @@ impl Nemesis {
     pub(super) async fn full_disk(&self) {
         for place in self.some_disk() {
             let machine = self.cluster.machine(place);
-            machine.trouble();
-            machine.disk().set_capacity(Some(0));
+            machine.fill_disk();
             let span = self.draw(|dice| dice.millis(500..6_000));
             sleep(span).await;
-            machine.disk().set_capacity(None);
+            machine.repair_disk();
         }
     }
 

@@ -100,7 +100,7 @@ impl Nemesis {
         self.cluster.trace.note(format_args!("add {place}"));
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            match self.admin.member_add([url.clone()], false).await {
+            match self.admin.member_add(vec![url.clone()], false).await {
                 Ok(answer) => return answer.member.map(|member| member.id),
                 Err(error) => {
                     self.cluster.trace.note(format_args!("no add: {:?}", error.kind()));
@@ -118,7 +118,7 @@ impl Nemesis {
     async fn listed(&self, url: &str) -> Option<u64> {
         let members = self.admin.members().await.ok()?.members;
         let found = members.into_iter().find(|member| {
-            member.peer_urls.iter().any(|known| known.trim_end_matches('/') == url)
+            member.peer_ur_ls.iter().any(|known| known.trim_end_matches('/') == url)
         });
         found.map(|member| member.id)
     }
