@@ -3,7 +3,7 @@
 //! Owns the list of open streams and one wake-up handle for each. It must not know what a stream
 //! carries, and keeps no task and no timer per stream.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -31,7 +31,8 @@ pub(crate) struct Streams {
 struct Open {
     stopped: bool,
     next: u64,
-    signals: HashMap<u64, Arc<Signal>>,
+    /// In the order they came: the same run of a simulation ends them in the same order.
+    signals: BTreeMap<u64, Arc<Signal>>,
 }
 
 /// How a stream is woken, and whether it has to end.
