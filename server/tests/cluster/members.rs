@@ -229,6 +229,18 @@ impl Place {
         .await
     }
 
+    /// Waits until this member votes in fact: the list shows one that is to vote as a voter before
+    /// it has caught up.
+    pub(crate) async fn votes(&self) {
+        let consensus = self.server().consensus().unwrap();
+        eventually(async || (!consensus.is_learner()).then_some(())).await;
+        // The first of these is acknowledged when the member has its vote, the others when the
+        // cluster has also left the state between old and new voters.
+        for _ in 0..3 {
+            self.put("vote", "counted").await;
+        }
+    }
+
     /// The members as this one lists them now.
     pub(crate) async fn members(&self) -> Vec<Member> {
         let mut cluster = self.cluster();
