@@ -29,7 +29,7 @@ pub(crate) async fn publish(node: Arc<Node>, wanted: MemberInfo) {
             match node.consensus.publish(name, urls).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "the cluster does not know this member's addresses yet");
+                    tracing::debug!(%error, "this member's addresses are not known yet");
                 }
             }
         }

@@ -8,26 +8,23 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use handfast_consensus::Start;
 use handfast_consensus::peer::SharedTransport;
-use handfast_consensus::{Consensus, Options, SpoolOptions, Start, recovery};
 use handfast_proto::command::MemberInfo;
 use handfast_storage::data_dir::DataDir;
 
-use crate::announce;
-use crate::api::{Node, Settings, Streams};
+use crate::assemble::{Ingredients, assemble, members_of};
 use crate::bootstrap::Wishes;
 use crate::config::{Config, PeerListener, Url};
-use crate::dispatch::{Offer, Services};
+use crate::dispatch::Offer;
 use crate::environment::Environment;
 use crate::failure::Error;
-use crate::flusher::Flusher;
 use crate::ids::Ids;
 use crate::lanes::Lanes;
-use crate::listen::{Connections, Listener, Spread, Tuning};
-use crate::metrics::Metrics;
+use crate::listen::Listener;
 use crate::open::Opened;
 use crate::peer::{Pace, PeerTransport};
-use crate::server::{Parts, Server};
+use crate::server::Server;
 
 /// Describes a server; see [`Server::builder`].
 #[derive(Debug, Clone, Default)]
@@ -281,7 +278,14 @@ async fn start(
         }
         None => wishes.start_over(identity),
     };
-    let mut server = run(config, opened, start, transport, lanes, Ids::default()).await?;
+    let ingredients = Ingredients {
+        opened,
+        start,
+        transport,
+        lanes,
+        ids: Ids::default(),
+    };
+    let mut server = assemble(&config, ingredients).await?;
     for (listener, offer) in listeners {
         let url = listener.url.clone();
         let listener = listener.open().map_err(|source| refused(&url, source))?;
@@ -302,9 +306,14 @@ async fn start_simulated(config: Config, environment: Environment) -> Result<Ser
         Some(founders) => Start::Found(founders),
         None => Start::Join,
     };
-    let ids = Ids::seeded(environment.seed);
-    let lanes = Lanes::inline();
-    let started = run(config, opened, start, environment.transport, lanes, ids).await;
+    let ingredients = Ingredients {
+        opened,
+        start,
+        transport: environment.transport,
+        lanes: Lanes::inline(),
+        ids: Ids::seeded(environment.seed),
+    };
+    let started = assemble(&config, ingredients).await;
     match started {
         Ok(mut server) => {
             server.keep(log_task);
@@ -317,12 +326,6 @@ async fn start_simulated(config: Config, environment: Environment) -> Result<Ser
             Err(error)
         }
     }
-}
-
-/// The members of its cluster, as the state of this one has them.
-fn members_of(opened: &Opened) -> Vec<MemberInfo> {
-    // What cannot be read is refused by consensus, in better words.
-    recovery::members(opened.store.membership()).unwrap_or_default()
 }
 
 /// A member that has others cannot do without a listener for them.
@@ -343,118 +346,4 @@ fn check_reachable(
             "the other members of the cluster must reach this one",
         ),
     })
-}
-
-/// From opened data to a running member.
-async fn run(
-    config: Config,
-    opened: Opened,
-    start: Start,
-    transport: SharedTransport,
-    lanes: Lanes,
-    ids: Ids,
-) -> Result<Server, Error> {
-    let mut settings = Settings::of(&config);
-    settings.inline = lanes.is_inline();
-    let member = member(&config, &opened);
-    let Opened {
-        dir,
-        identity,
-        disk,
-        spool_path,
-        wal,
-        store,
-        clock,
-        ..
-    } = opened;
-    let pause = config.compaction_sleep_interval;
-    let flusher = match lanes.is_inline() {
-        true => Flusher::start_inline(Arc::clone(&store), pause),
-        false => Flusher::start(Arc::clone(&store), pause).map_err(Error::Thread)?,
-    };
-    let options = Options {
-        member: member.clone(),
-        cluster_id: identity.cluster_id,
-        start,
-        transport,
-        wal,
-        store: Arc::clone(&store),
-        clock,
-        spool: SpoolOptions {
-            disk,
-            path: spool_path,
-        },
-        heartbeat_interval: config.heartbeat_interval,
-        election_timeout: config.election_timeout,
-        request_timeout: settings.request_timeout,
-        max_request_bytes: settings.max_request_bytes,
-        log_tail_entries: config.snapshot_catchup_entries,
-        lease_read: config.lease_read,
-        strict_reconfig: config.strict_reconfig_check,
-        max_learners: config.max_learners,
-        compare_rows_every: config.corrupt_check_time,
-        blocking: !lanes.is_inline(),
-    };
-    let consensus = Consensus::start(options).await?;
-    let node = Arc::new(Node {
-        cluster_id: identity.cluster_id,
-        member: member.clone(),
-        consensus,
-        store,
-        settings,
-        streams: Arc::new(Streams::default()),
-        ids,
-        metrics: Metrics::default(),
-    });
-    let clients = Connections::new(lanes.clone(), Spread::Every);
-    let members = Connections::new(lanes.clone(), Spread::First);
-    let services = Services::new(&node, members.draining());
-    let mut server = Server::run(Parts {
-        node: Arc::clone(&node),
-        services,
-        clients,
-        members,
-        tuning: Tuning::of(&config),
-        members_tuning: Tuning::for_members(&config),
-        flusher,
-        client_urls: texts(&config.listen_client_urls),
-        dir: dir.map(Arc::new),
-        lanes,
-    });
-    server.spawn(announce::publish(Arc::clone(&node), member));
-    if let Some(dir) = server.kept_dir() {
-        let address = config.listen_peer_urls_explicit.then(|| {
-            let urls = config.initial_advertise_peer_urls.iter();
-            urls.map(|url| format!("{}:{}", url.host(), url.port()))
-                .collect::<Vec<_>>()
-                .join(",")
-        });
-        server.spawn(announce::leave_join_token(node, dir, address));
-    }
-    Ok(server)
-}
-
-/// This member as it runs now.
-fn member(config: &Config, opened: &Opened) -> MemberInfo {
-    let id = opened.identity.member_id;
-    let known = members_of(opened);
-    let before = known.iter().find(|member| member.id == id);
-    // Whoever joined under a name and is restarted without one keeps it.
-    let unnamed = config.name == Config::default().name;
-    let kept = before.filter(|before| unnamed && !before.name.is_empty());
-    MemberInfo {
-        id,
-        name: kept.map_or_else(|| config.name.clone(), |before| before.name.clone()),
-        // Where the others find it may have been changed since it was founded or added.
-        peer_urls: match before {
-            Some(before) => before.peer_urls.clone(),
-            None => texts(&config.initial_advertise_peer_urls),
-        },
-        client_urls: texts(&config.advertise_client_urls),
-        ..MemberInfo::default()
-    }
-}
-
-fn texts(urls: &[Url]) -> Vec<String> {
-    urls.iter().map(Url::to_string).collect()
 }

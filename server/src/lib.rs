@@ -18,6 +18,7 @@
 
 mod announce;
 mod api;
+mod assemble;
 mod authority;
 mod bootstrap;
 mod builder;
