@@ -128,8 +128,6 @@ pub(crate) struct Batcher {
     pub(crate) standing: Arc<Standing>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) counters: Arc<Counters>,
-    /// How long a proposal looks for a leader.
-    pub(crate) patience: Duration,
 }
 
 impl Batcher {
@@ -307,4 +305,37 @@ fn pack(name: ProposalName, backlog: &mut VecDeque<Waiting>) -> (Proposal, Vec<R
         replies.push(waiting.reply);
     }
     (writer.finish(), replies, give_up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_has_waited_long_takes_no_younger_ones_along() {
+        let now = Instant::now();
+        let mut outcomes = Vec::new();
+        let mut backlog: VecDeque<Waiting> = [0, 100, 500, 501, 900]
+            .into_iter()
+            .map(|millis| {
+                let (reply, outcome) = oneshot::channel();
+                outcomes.push(outcome);
+                Waiting {
+                    command: Command::default(),
+                    give_up: now + Duration::from_millis(millis),
+                    reply,
+                }
+            })
+            .collect();
+        let name = ProposalName {
+            proposer: 1,
+            serial: 1,
+        };
+        let (_, replies, give_up) = pack(name, &mut backlog);
+        assert_eq!((replies.len(), give_up), (3, now));
+        let (_, replies, give_up) = pack(name, &mut backlog);
+        assert_eq!(replies.len(), 2);
+        assert_eq!(give_up, now + Duration::from_millis(501));
+        assert!(backlog.is_empty());
+    }
 }

@@ -103,7 +103,6 @@ pub(crate) async fn start(options: Options) -> Result<Consensus, StartError> {
         standing: Arc::clone(&standing),
         pending,
         counters: Arc::clone(&counters),
-        patience,
     };
     tasks.spawn(batcher.run(waiting_proposals));
     let gatekeeper = Gatekeeper::new(

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 use crate::clients::{Clients, PATIENCE, get, soon};
 
 /// Short, so that a lost leader is noticed soon; the machine may be busy, so not too short.
-pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often to look whether something has happened.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// A running member.
 pub(crate) struct Member {

@@ -7,10 +7,11 @@ use handfast_proto::etcdserverpb::{
     LeaseTimeToLiveRequest, Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest,
     MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, RangeRequest,
 };
+use tokio::time::sleep;
 use tonic::{Code, Request, Status};
 
 use crate::clients::{Clients, get, http, put, soon, start, watch};
-use crate::group::{ELECTION_TIMEOUT, Group, free_url};
+use crate::group::{ELECTION_TIMEOUT, Group, LOOK, free_url};
 
 fn add(urls: &[&str], is_learner: bool) -> MemberAddRequest {
     MemberAddRequest {
@@ -169,6 +170,8 @@ async fn every_member_serves_every_request() {
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
 
+    // A busy machine may have made the members choose another one meanwhile.
+    let leader = group.leader().await;
     let status = group.members[leader].status().await;
     assert_eq!(
         (status.leader, status.is_learner),
@@ -269,10 +272,12 @@ async fn without_a_leader_each_request_gets_its_answer_in_its_time() {
         health.ends_with("\"reason\":\"RAFT NO LEADER\"}"),
         "{health}"
     );
-    assert!(at_once.elapsed() < Duration::from_secs(4));
+    // None of them has waited for a leader.
+    let timeout = Duration::from_secs(5) + 2 * ELECTION_TIMEOUT;
+    assert!(at_once.elapsed() < timeout);
 
     let begun = Instant::now();
-    let (mut kv, mut other_kv) = (clients.kv.clone(), clients.kv.clone());
+    let mut kv = clients.kv.clone();
     let (mut lease, mut other_lease) = (clients.lease.clone(), clients.lease.clone());
     let ttl = LeaseTimeToLiveRequest { id: 7, keys: false };
     let renewals = futures::stream::iter([LeaseKeepAliveRequest { id: 7 }]);
@@ -282,19 +287,26 @@ async fn without_a_leader_each_request_gets_its_answer_in_its_time() {
         let mut replies = other_lease.lease_keep_alive(renewals).await?.into_inner();
         replies.message().await
     };
+    // More at once than are brought to a leader at once.
+    let writing = futures::future::join_all((0..5).map(|_| {
+        let mut kv = clients.kv.clone();
+        async move { soon(kv.put(put("a", "2"))).await }
+    }));
     let (read, written, left, renewed, granted, cut) = tokio::join!(
         soon(kv.range(get("a"))),
-        soon(other_kv.put(put("a", "2"))),
+        writing,
         soon(lease.lease_time_to_live(ttl)),
         soon(renewing),
         soon(granting.lease_grant(grant)),
         strict.result(),
     );
-    let timeout = Duration::from_secs(5) + 2 * ELECTION_TIMEOUT;
     assert!(begun.elapsed() >= timeout - Duration::from_millis(100));
     check(read, Code::Unavailable, "etcdserver: request timed out");
-    check(written, Code::DeadlineExceeded, "context deadline exceeded");
-    check(granted, Code::DeadlineExceeded, "context deadline exceeded");
+    let written = written.into_iter().map(|it| it.map(drop));
+    for outcome in written.chain([granted.map(drop)]) {
+        let text = "context deadline exceeded";
+        check(outcome, Code::DeadlineExceeded, text);
+    }
     check(left, Code::Unavailable, no_leader);
     check(renewed, Code::Unavailable, no_leader);
     check(cut, Code::Unavailable, no_leader);
@@ -369,9 +381,18 @@ async fn a_learner_answers_what_needs_no_vote_until_it_is_promoted() {
     let ready = http(&learner.server.endpoint(), "GET /readyz").await;
     assert!(ready.contains("[-]non_learner failed: "), "{ready}");
 
-    soon(cluster.member_promote(MemberPromoteRequest { id }))
-        .await
-        .unwrap();
+    // The leader may not have heard yet how far it is.
+    let mut promoting = cluster.clone();
+    let promoted = async {
+        let not_yet = "which is in sync with leader";
+        loop {
+            match promoting.member_promote(MemberPromoteRequest { id }).await {
+                Err(status) if status.message().ends_with(not_yet) => sleep(LOOK).await,
+                promoted => return promoted,
+            }
+        }
+    };
+    soon(promoted).await.unwrap();
     learner
         .reaches("a voter", |status| !status.is_learner)
         .await;
