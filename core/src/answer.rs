@@ -93,6 +93,9 @@ pub struct TxnResponse {
     pub succeeded: bool,
     /// The answers to the operations of the branch that ran, in order.
     pub responses: Vec<OpResponse>,
+    /// Whether an earlier attempt of the same call may have been carried out, so that this answer
+    /// may be that of a repetition. Only for calls that were said to be repeatable.
+    pub repeated_in_doubt: bool,
 }
 
 impl TxnResponse {
@@ -105,6 +108,7 @@ impl TxnResponse {
                 .into_iter()
                 .map(|op| OpResponse::read(op, namespace))
                 .collect::<Result<_, _>>()?,
+            repeated_in_doubt: false,
         })
     }
 

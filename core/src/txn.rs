@@ -109,10 +109,10 @@ impl Txn {
         namespace::enter_txn(&client.namespace, &mut request);
         let call = client.call("txn", safety);
         let send = |channel, request| async move { kv::stub(channel).txn(request).await };
-        let response = call::run(&client.shared.pool, call, &request, send)
-            .await
-            .result?;
-        TxnResponse::read(response, &client.namespace)
+        let outcome = call::run(&client.shared.pool, call, &request, send).await;
+        let mut answer = TxnResponse::read(outcome.result?, &client.namespace)?;
+        answer.repeated_in_doubt = outcome.repeated_in_doubt;
+        Ok(answer)
     }
 }
 

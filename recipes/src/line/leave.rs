@@ -3,7 +3,10 @@
 //! Owns repeating it in the background and what is found then. Knows nothing of why a place is
 //! given up.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::future::{BoxFuture, FutureExt};
 use handfast_core::{Client, ErrorKind, session::Reaped};
@@ -17,7 +20,7 @@ use crate::Member;
 /// What was found on giving up a place.
 #[derive(Debug, Clone)]
 pub(crate) struct Left {
-    /// The key was there.
+    /// The key was there, as far as can be told.
     pub(crate) found: bool,
     /// The places before it, if asked for; oldest first, without values and records.
     pub(crate) ahead: Vec<Member>,
@@ -40,8 +43,10 @@ impl Place {
         let epoch = self.epoch.clone();
         let name = self.line.name.clone();
         let place = Arc::new(self);
+        // An attempt whose answer was lost may have done it.
+        let doubt = Arc::new(AtomicBool::new(false));
         let job = move |client: Client| {
-            let place = Arc::clone(&place);
+            let (place, doubt) = (Arc::clone(&place), Arc::clone(&doubt));
             async move {
                 let answer = match txns::leave(&client, &place, how)
                     .repeatable()
@@ -55,9 +60,19 @@ impl Place {
                             ahead: Vec::new(),
                         });
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        doubt.fetch_or(error.in_doubt(), Ordering::Relaxed);
+                        return Err(error);
+                    }
                 };
-                let found = answer.succeeded && place.revision > 0;
+                let repeated = answer.repeated_in_doubt || doubt.load(Ordering::Relaxed);
+                let found = match how {
+                    _ if place.revision == 0 => false,
+                    Leaving::Holder if !answer.succeeded && repeated => {
+                        txns::left_before(&place, &answer)?
+                    }
+                    _ => answer.succeeded,
+                };
                 let ahead = match how {
                     Leaving::Waiter { report: true } if answer.succeeded => {
                         place.line.members(&answer.range(2)?.kvs)

@@ -294,7 +294,10 @@ pub(super) fn leave(client: &Client, place: &Place, how: Leaving) -> Txn {
     let mut then = vec![Op::delete(&place.key)];
     let mut otherwise = Vec::new();
     match how {
-        Leaving::Holder => then.push(Op::delete(&line.grant_key)),
+        Leaving::Holder => {
+            then.push(Op::delete(&line.grant_key));
+            otherwise.push(Op::get(&line.grant_key));
+        }
         Leaving::Waiter { report } => {
             // A grant that raced with leaving has written the record.
             then.push(forget_own_grant(place));
@@ -314,6 +317,16 @@ pub(super) fn leave(client: &Client, place: &Place, how: Leaving) -> Txn {
         .when([Compare::create_revision(&place.key).eq(place.revision)])
         .then(then)
         .otherwise(otherwise)
+}
+
+/// Whether the holder's place, which [`leave`] did not find, was given up by an earlier attempt:
+/// that took the grant's record along, which whoever else deletes the key leaves behind.
+///
+/// Not certain once another holder has written its own record: say so only after an attempt of
+/// which the fate is not known.
+pub(super) fn left_before(place: &Place, answer: &TxnResponse) -> Result<bool, Error> {
+    let record = answer.range(0)?.kvs.first();
+    Ok(record.is_none_or(|record| record.value != place.grant))
 }
 
 fn forget_own_grant(place: &Place) -> Op {

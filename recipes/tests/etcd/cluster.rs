@@ -10,7 +10,7 @@ use crate::{
     util::{name, soon, until},
 };
 
-const TTL: Duration = Duration::from_secs(5);
+const TTL: Duration = Duration::from_secs(10);
 
 fn connect(cluster: &Cluster) -> Handfast {
     Handfast::builder()
@@ -45,7 +45,7 @@ async fn a_lock_outlives_the_leader_and_the_member_it_is_kept_through() {
     let (hf, rival, name) = (connect(&cluster), connect(&cluster), name("outlive"));
     let guard = soon(hf.lock(&name).acquire()).await.unwrap();
     let waiting = tokio::spawn({
-        let lock = rival.lock(&name);
+        let lock = rival.lock(&name).rejoin(true);
         async move { lock.acquire().await }
     });
     for round in 0..3 {

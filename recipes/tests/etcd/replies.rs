@@ -187,3 +187,36 @@ async fn a_lost_event_delays_the_next_holder_and_no_more() {
     soon(guard.lost()).await;
     assert!(relay.lost_events() > lost);
 }
+
+/// Over a change of the leader this is no rare case.
+#[tokio::test]
+async fn a_release_whose_answer_was_lost_is_a_release_nevertheless() {
+    let relay = Relay::start(shared().address()).await;
+    let hf = behind(&relay).await;
+    let name = name("replies-release");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    relay.plan(|call| match call {
+        0 => Fate::LoseAnswer,
+        _ => Fate::Pass,
+    });
+    soon(guard.release()).await.unwrap();
+    assert!(relay.calls() > 1, "nothing was lost");
+}
+
+#[tokio::test]
+async fn a_key_that_somebody_else_deleted_is_no_release_even_in_doubt() {
+    let relay = Relay::start(shared().address()).await;
+    let hf = behind(&relay).await;
+    let name = name("replies-deleted");
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    // So that the release itself has to find out.
+    relay.lose_events(true);
+    client(shared()).delete(guard.key()).await.unwrap();
+    relay.plan(|call| match call {
+        0 => Fate::LoseAnswer,
+        _ => Fate::Pass,
+    });
+    let error = soon(guard.release()).await.unwrap_err();
+    assert_eq!(error.code(), "LOCK_LOST");
+    assert!(relay.calls() > 1, "nothing was lost");
+}
