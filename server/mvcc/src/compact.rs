@@ -11,8 +11,6 @@ use crate::{
 
 /// Keys looked at in one piece.
 const PIECE_KEYS: usize = 16 * HOLD_KEYS;
-/// Rows deleted in one piece, one transaction.
-const PIECE_ROWS: usize = if cfg!(test) { 3 } else { 8192 };
 /// Rows collected before they are deleted; bounds the memory of a sweep.
 const ROUND_ROWS: usize = 1 << 20;
 
@@ -26,6 +24,7 @@ impl Store {
     pub fn sweep(&self) -> Result<bool, Error> {
         let mut sweep = self.sweeping.lock();
         let compacted = self.compact_revision();
+        let piece_rows = sweep.piece_rows;
         let under_way = match &mut sweep.under_way {
             Some(under_way) => under_way,
             None => {
@@ -42,7 +41,7 @@ impl Store {
             self.collect(under_way)?;
             return Ok(true);
         }
-        self.delete(under_way)?;
+        self.delete(under_way, piece_rows)?;
         if under_way.deleting || !under_way.collected {
             return Ok(true);
         }
@@ -83,9 +82,9 @@ impl Store {
         Ok(())
     }
 
-    fn delete(&self, under_way: &mut UnderWay) -> Result<(), Error> {
+    fn delete(&self, under_way: &mut UnderWay, piece_rows: usize) -> Result<(), Error> {
         let rows = &mut under_way.rows;
-        let left = rows.len().saturating_sub(PIECE_ROWS);
+        let left = rows.len().saturating_sub(piece_rows);
         if left < rows.len() {
             rows[left..].reverse();
             let sweeping = [(META_SWEEPING, encode(under_way.target))];

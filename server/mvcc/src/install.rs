@@ -18,6 +18,7 @@ use crate::{
         self, META_CLUSTER, META_COMPACTED, META_FINGERPRINT, META_RAISED, META_REVISION,
         META_SWEEPING, encode,
     },
+    revision::FIRST_REVISION,
     sweep::{Sweep, Swept},
 };
 
@@ -113,11 +114,13 @@ impl Store {
     }
 
     /// Replaces everything by a snapshot of another member, whose rows come in ascending order.
-    /// Durable when it returns; watchers go on from the new history. Blocks until all is read;
-    /// until then reads are answered from the old state.
+    /// Rows behind its revision are left out, for they are of a newer one that is being received
+    /// already. Durable when it returns; watchers go on from the new history. Blocks until all is
+    /// read; until then reads are answered from the old state.
     ///
     /// # Errors
-    /// Those of `rows`, and [`Error::Storage`]: then the old state is still there. After an error
+    /// Those of `rows`, [`Error::Storage`] also when the rows end before the revision does: then
+    /// the old state is still there. After an error
     /// in the rebuilding from the new state the store refuses everything with [`Error::Halted`].
     pub fn install(
         &self,
@@ -127,7 +130,13 @@ impl Store {
         let _applying = self.applying.lock();
         let mut sweep = self.sweeping.lock();
         let _flushing = self.flushing.lock();
-        self.state.replace(rows, &batch(header))?;
+        let mut rows = Complete {
+            rows,
+            revision: header.revision,
+            last: header.raised,
+            ended: false,
+        };
+        self.state.replace(&mut rows, &batch(header))?;
         let loaded = load::load(&self.state, &self.options, &self.recent);
         let mut shared = self.shared.write();
         let loaded = loaded.and_then(|loaded| {
@@ -156,6 +165,41 @@ impl Store {
         waiting.release();
         drop(old);
         Ok(())
+    }
+}
+
+/// The rows up to a revision; an error at their end if they do not reach it.
+struct Complete<'r> {
+    rows: &'r mut dyn Iterator<Item = Result<Row, handfast_storage::Error>>,
+    revision: i64,
+    last: i64,
+    ended: bool,
+}
+
+impl Iterator for Complete<'_> {
+    type Item = Result<Row, handfast_storage::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match self.rows.next() {
+            Some(Ok(row)) if row.main <= self.revision => {
+                self.last = self.last.max(row.main);
+                Some(Ok(row))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            Some(Ok(_)) | None => {
+                self.ended = true;
+                let (last, revision) = (self.last, self.revision);
+                // A store that was never written to is at its first revision without a row.
+                (last.max(FIRST_REVISION) != revision).then(|| {
+                    Err(handfast_storage::Error::BadChunk {
+                        detail: format!("its rows end at revision {last}, not at {revision}"),
+                    })
+                })
+            }
+        }
     }
 }
 

@@ -12,10 +12,24 @@ pub(crate) const HOLD_KEYS: usize = 512;
 /// Marks dropped in one hold of the lock.
 const HOLD_MARKS: usize = 4096;
 
+/// Rows deleted in one piece, one transaction.
+const PIECE_ROWS: usize = 8192;
+
 /// Where the sweep is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) under_way: Option<UnderWay>,
+    /// Rows deleted in one piece; tests make it small to meet the disk in between.
+    pub(crate) piece_rows: usize,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            under_way: None,
+            piece_rows: PIECE_ROWS,
+        }
+    }
 }
 
 /// Works in rounds: rows are collected in the order of keys, but deleted in that of the file,

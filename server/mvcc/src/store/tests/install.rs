@@ -126,6 +126,47 @@ fn a_snapshot_that_breaks_off_changes_nothing() {
 }
 
 #[test]
+fn rows_of_a_newer_snapshot_are_left_out_and_missing_ones_are_noticed() {
+    let mut source = with_history();
+    let snapshot = source.store().snapshot().unwrap().unwrap();
+    source.apply(vec![put("later", "1"), put("later", "2")]);
+    let newer = source.store().snapshot().unwrap().unwrap();
+    let mut target = Fixture::small();
+    target.apply(vec![put("old", "1")]);
+    let mut short = rows(&snapshot);
+    short.pop();
+    let refused = target
+        .store()
+        .install(snapshot.header.clone(), &mut short.into_iter());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("end at revision 6, not at 7"), "{refused}");
+    assert_eq!(target.one(put("old", "2")).revision, 3);
+    target
+        .store()
+        .install(snapshot.header.clone(), &mut rows(&newer).into_iter())
+        .unwrap();
+    assert_eq!(target.store().revision(), 7);
+    assert_eq!(all(target.store(), 7), all(source.store(), 7));
+}
+
+#[test]
+fn a_store_without_a_row_can_be_installed() {
+    let mut source = Fixture::new();
+    source.one(grant(4));
+    let snapshot = source.store().snapshot().unwrap().unwrap();
+    let mut target = Fixture::new();
+    target.one(put("old", "1"));
+    target
+        .store()
+        .install(snapshot.header.clone(), &mut rows(&snapshot).into_iter())
+        .unwrap();
+    assert_eq!(
+        (target.store().revision(), target.store().leases().len()),
+        (1, 1)
+    );
+}
+
+#[test]
 fn an_untouched_store_has_no_snapshot() {
     assert!(Fixture::new().store().snapshot().unwrap().is_none());
 }

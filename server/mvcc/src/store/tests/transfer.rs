@@ -77,6 +77,9 @@ proptest! {
         last in 0_usize..2,
     ) {
         let mut senders = [Fixture::small(), Fixture::small()];
+        for sender in &senders {
+            sender.store().sweeping.lock().piece_rows = 2;
+        }
         let target = Fixture::small();
         let disk = SimDisk::new();
         let mut received = spool(&disk);
