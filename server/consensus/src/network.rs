@@ -273,11 +273,16 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
                 let answer = self.append_once(rpc, option.hard_ttl()).await?;
                 return Ok(stream::once(async { Ok(answer) }).boxed());
             }
+            // Raft waits out its pauses between attempts when it is asked for an append: asking
+            // only after the pipe is open would try a member that is gone without any pause.
+            let Some(first) = input.next().await else {
+                return Ok(stream::empty().boxed());
+            };
             let pipe = self.open_pipe(self.network.patience).await?;
             let session = Session {
                 network: self,
                 pipe,
-                input: Some(input),
+                input: Some(stream::iter([first]).chain(input)),
                 unanswered: 0,
             };
             Ok(stream::unfold(Some(session), step).boxed())
