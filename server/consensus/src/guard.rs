@@ -19,6 +19,11 @@ use crate::{
 
 /// Looks per election timeout.
 const LOOKS: u32 = 10;
+/// Election timeouts without an answer from a majority after which a leader falls silent. Longer
+/// than it takes to lead no longer: a machine that is merely slow must not lose its leader.
+const MUTE_AFTER: u32 = 3;
+/// Election timeouts of one silence, long enough for others to elect, and of the pause after it.
+const MUTE_FOR: u32 = 2;
 
 pub(crate) struct Guard {
     pub(crate) raft: RaftHandle,
@@ -43,12 +48,15 @@ impl Guard {
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {}
             }
-            self.look_at_quorum();
+            let silent = self.look_at_quorum();
             self.look_at_disk(&mut busy).await;
+            let mute = self.standing.disk_hangs() || is_mute(silent, self.election_timeout);
+            self.raft.runtime_config().heartbeat(!mute);
         }
     }
 
-    fn look_at_quorum(&self) {
+    /// Returns for how long no majority has answered.
+    fn look_at_quorum(&self) -> Duration {
         let alone = member::voters(&self.changes.members()).count() <= 1;
         let silent = {
             let metrics = self.raft.data_metrics();
@@ -66,6 +74,10 @@ impl Guard {
                 false => tracing::info!("a majority of the members answers again"),
             }
         }
+        match lost {
+            true => silent.unwrap_or_default(),
+            false => Duration::ZERO,
+        }
     }
 
     async fn look_at_disk(&self, busy: &mut Busy) {
@@ -80,9 +92,7 @@ impl Guard {
         if !self.standing.set_disk_hangs(hangs) {
             return;
         }
-        let config = self.raft.runtime_config();
-        config.heartbeat(!hangs);
-        config.elect(!hangs);
+        self.raft.runtime_config().elect(!hangs);
         if !hangs {
             tracing::info!("the disk answers again");
             return;
@@ -98,6 +108,16 @@ impl Guard {
     }
 }
 
+/// Whether a leader that is heard, but does not hear, is to be silent at the moment, so that others
+/// can take over; in between it speaks, in case they can answer again.
+fn is_mute(silent: Duration, election_timeout: Duration) -> bool {
+    let Some(since) = silent.checked_sub(election_timeout * MUTE_AFTER) else {
+        return false;
+    };
+    let turn = since.as_millis() / (election_timeout * MUTE_FOR).as_millis().max(1);
+    turn.is_multiple_of(2)
+}
+
 /// The voter that answered lately and has the most of the log.
 pub(crate) fn best_follower(changes: &Changes) -> Option<u64> {
     let members = changes.members();
@@ -108,4 +128,18 @@ pub(crate) fn best_follower(changes: &Changes) -> Option<u64> {
     let followers = changes.followers().into_iter().filter(answers);
     let best = followers.max_by_key(|lag| (lag.matched_index, std::cmp::Reverse(lag.last_ack)));
     best.map(|lag| lag.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_nobody_answers_falls_silent_in_turns() {
+        let election = Duration::from_secs(1);
+        let mute_at = |seconds| is_mute(Duration::from_secs(seconds), election);
+        let turns: Vec<bool> = (0..9).map(mute_at).collect();
+        let expected = [false, false, false, true, true, false, false, true, true];
+        assert_eq!(turns, expected);
+    }
 }

@@ -69,6 +69,17 @@ impl Machine {
         self.applied.subscribe()
     }
 
+    /// Runs what may block, away from the thread of raft if there may be another.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        match self.blocking {
+            true => Ok(tokio::task::spawn_blocking(work).await?),
+            false => Ok(work()),
+        }
+    }
+
     fn announce(&self) {
         let applied = self.store.applied().map_or(0, |position| position.index);
         self.applied.send_replace(applied);
@@ -79,11 +90,12 @@ impl Machine {
     }
 
     /// The durable prefix of the state: what a restart would begin with, so the log below may go.
-    fn durable(&self) -> io::Result<Option<StateSnapshot>> {
-        let snapshot = self
-            .store
-            .snapshot()
-            .map_err(|error| io::Error::other(error.to_string()))?;
+    ///
+    /// Making it durable takes a sync of the disk, and heartbeats must not wait for that.
+    async fn durable(&self) -> io::Result<Option<StateSnapshot>> {
+        let store = Arc::clone(&self.store);
+        let snapshot = self.apart(move || store.snapshot()).await?;
+        let snapshot = snapshot.map_err(|error| io::Error::other(error.to_string()))?;
         let Some(snapshot) = snapshot else {
             return Ok(None);
         };
@@ -172,19 +184,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         };
         tracing::info!(upto = ?meta.last_log_id, "replacing the state by a received snapshot");
         let store = Arc::clone(&self.store);
-        let install = move || received.install(&store);
-        let installed = if self.blocking {
-            tokio::task::spawn_blocking(install).await?
-        } else {
-            install()
-        };
+        let installed = self.apart(move || received.install(&store)).await?;
         installed.map_err(io::Error::other)?;
         self.announce();
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<StateSnapshot>> {
-        self.durable()
+        self.durable().await
     }
 }
 
@@ -192,7 +199,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     type SnapshotData = SnapshotSource;
 
     async fn build_snapshot(&mut self) -> io::Result<StateSnapshot> {
-        self.durable()?
+        self.durable()
+            .await?
             .ok_or_else(|| io::Error::other("nothing has been flushed yet"))
     }
 }

@@ -93,6 +93,11 @@ impl Standing {
         self.disk_hangs.swap(hangs, Ordering::Relaxed) != hangs
     }
 
+    /// Whether the disk hangs.
+    pub(crate) fn disk_hangs(&self) -> bool {
+        self.disk_hangs.load(Ordering::Relaxed)
+    }
+
     /// The leader, when one is known.
     pub(crate) fn leader(&self) -> Option<u64> {
         let leader = self.raft.server_metrics().borrow_watched().current_leader?;

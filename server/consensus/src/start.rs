@@ -190,16 +190,14 @@ fn raft_config(options: &Options) -> Result<Config, StartError> {
         millis(options.heartbeat_interval),
     );
     // Followers wait out the leader's lease and then their own timeout, so that each gets its
-    // share of what was asked for: 0.8 to 1.0 of it in all.
-    let (shortest, lease) = (election * 3 / 10, election / 2);
+    // share of what was asked for: 0.85 to 1.1 of it in all.
+    let (shortest, lease) = (election * 3 / 10, election * 55 / 100);
     let config = Config {
         cluster_name: "handfast".to_owned(),
         heartbeat_interval: heartbeat,
         election_timeout_min: shortest.max(heartbeat + 1),
         election_timeout_max: lease.max(heartbeat + 2),
         enable_pre_vote: Some(true),
-        // A leader that is heard but does not hear falls silent, so that others can take over.
-        quorum_loss_probe_interval: Some(election * 2),
         // The state lags the log on disk, so a restarted leader must learn the commit index anew.
         enable_leader_restore: Some(false),
         broadcast_submitted_on_append: Some(true),
