@@ -108,7 +108,10 @@ mod tests {
         assert_eq!((args.seeds, args.from, args.members), (7, 5, Some(3)));
         assert_eq!(args.fault, Hunted::One(Fault::AckBeforeSync));
         let one = parse("--seed 123 --trace").unwrap();
-        assert_eq!((one.seeds, one.from, one.single, one.trace), (1, 123, true, true));
+        assert_eq!(
+            (one.seeds, one.from, one.single, one.trace),
+            (1, 123, true, true)
+        );
     }
 
     #[test]
@@ -117,6 +120,10 @@ mod tests {
         assert!(parse("--seeds many").is_err());
         assert!(parse("--members 4").is_err());
         assert!(parse("--what").is_err());
-        assert!(parse("--fault Nothing").unwrap_err().contains("VoteNotSaved"));
+        assert!(
+            parse("--fault Nothing")
+                .unwrap_err()
+                .contains("VoteNotSaved")
+        );
     }
 }

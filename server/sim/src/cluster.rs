@@ -122,7 +122,10 @@ impl Cluster {
             let machine = Arc::clone(machine);
             async move { machine.start().await }
         });
-        match starting.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+        match starting
+            .await
+            .unwrap_or_else(|panic| Err(panic.to_string()))
+        {
             Ok(()) => self.watch(place),
             Err(why) if machine.is_troubled() => {
                 self.trace.note(format_args!("no start {place}: {why}"));
@@ -186,9 +189,10 @@ impl Cluster {
     /// Machines whose member belongs to the cluster, running or not.
     pub(crate) fn tenants(&self) -> Vec<Place> {
         let removed = self.removed.lock();
-        let ours = self.machines.iter().filter(|machine| {
-            machine.member_id().is_some_and(|id| !removed.contains(&id))
-        });
+        let ours = self
+            .machines
+            .iter()
+            .filter(|machine| machine.member_id().is_some_and(|id| !removed.contains(&id)));
         ours.map(|machine| machine.place).collect()
     }
 
@@ -256,7 +260,8 @@ impl Cluster {
 
     fn gave_up(&self, place: Place, failure: &Failure) {
         let machine = self.machine(place);
-        self.trace.note(format_args!("m{place} gave up: {failure:?}"));
+        self.trace
+            .note(format_args!("m{place} gave up: {failure:?}"));
         let may_go = |id| self.is_removed(id) || self.doubtful.lock().contains(&id);
         let removed = machine.member_id().is_some_and(may_go);
         match failure {

@@ -45,7 +45,8 @@ pub(crate) fn hunt(fault: Fault, args: &Args) -> Result<(u64, String), String> {
     let found = AtomicBool::new(false);
     handfast_fault::set(Some(fault));
     let totals = sweep(&args, order, |outcome, _| {
-        if let Some(problem) = outcome.problems.first() {
+        // A run that hangs says nothing about the bug that was switched on.
+        if let Some(problem) = outcome.problems.first().filter(|_| !outcome.stuck) {
             let mut evidence = evidence.lock().unwrap_or_else(|it| it.into_inner());
             evidence.get_or_insert((outcome.seed, problem.clone()));
             found.store(true, Ordering::Relaxed);

@@ -54,7 +54,9 @@ impl Watchman {
                     ));
                 }
             }
-            let before = self.progress.insert(id, (status.term, status.applied_index));
+            let before = self
+                .progress
+                .insert(id, (status.term, status.applied_index));
             let (term, _) = before.unwrap_or_default();
             if status.term < term {
                 cluster.problem(format!(
@@ -69,7 +71,10 @@ impl Watchman {
                 ));
             }
             for point in consensus.store().hash_points() {
-                let (hash, first) = *self.hashes.entry(point.index).or_insert((point.hash, place));
+                let (hash, first) = *self
+                    .hashes
+                    .entry(point.index)
+                    .or_insert((point.hash, place));
                 if hash != point.hash {
                     cluster.problem(format!(
                         "m{place} and m{first} differ in their state after entry {}",

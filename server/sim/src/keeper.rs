@@ -47,7 +47,8 @@ impl Keeper {
         // Not all of it, so that watches that lag a little can still go on.
         let at = revision - 20;
         if at > 1 {
-            self.recorder.edit(|run| run.compacted = run.compacted.max(at));
+            self.recorder
+                .edit(|run| run.compacted = run.compacted.max(at));
             // In doubt is as good as done.
             let _ = self.client.compact(at, false).await;
         }

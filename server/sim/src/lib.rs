@@ -67,7 +67,11 @@ pub fn main(arguments: &[String]) -> ExitCode {
             hunted(&args, &faults)
         }
     };
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn hunted(args: &Args, faults: &[handfast_fault::Fault]) -> bool {

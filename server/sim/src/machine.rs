@@ -172,7 +172,10 @@ impl Machine {
     /// The id of the member whose data is here.
     pub(crate) fn member_id(&self) -> Option<u64> {
         let state = self.state.lock();
-        state.tenant.as_ref().map(|tenant| tenant.identity.member_id)
+        state
+            .tenant
+            .as_ref()
+            .map(|tenant| tenant.identity.member_id)
     }
 
     pub(crate) fn is_up(&self) -> bool {

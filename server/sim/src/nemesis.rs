@@ -113,6 +113,7 @@ impl Nemesis {
             Kind::FullDisk => self.full_disk().await,
             Kind::Drift => self.drift(),
             Kind::MoveLeader => self.move_leader().await,
+            Kind::MoveAndCut => self.move_and_cut().await,
             Kind::Replace => self.replace().await,
             Kind::Compact => self.keeper.compact().await,
         }

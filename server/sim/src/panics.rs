@@ -25,7 +25,8 @@ pub(crate) fn collect() {
             let kept = PANICS.with_borrow_mut(|panics| {
                 panics.as_mut().map(|panics| panics.push(text)).is_some()
             });
-            if !kept {
+            // A test that fails by a panic has nobody else to print it.
+            if !kept || cfg!(test) {
                 before(panic);
             }
         }));

@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Drift,
     /// The leader is told to hand over.
     MoveLeader,
+    /// The leader hands over and is cut off from the others before it can learn what came of it.
+    MoveAndCut,
     /// A member is removed, its machine wiped, and a new one added in its place.
     Replace,
     /// History is compacted.
@@ -58,7 +60,7 @@ pub(crate) enum Kind {
 }
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 20] = [
+pub(crate) const KINDS: [Kind; 21] = [
     Kind::Crash,
     Kind::CrashLeader,
     Kind::CrashAll,
@@ -77,6 +79,7 @@ pub(crate) const KINDS: [Kind; 20] = [
     Kind::FullDisk,
     Kind::Drift,
     Kind::MoveLeader,
+    Kind::MoveAndCut,
     Kind::Replace,
     Kind::Compact,
 ];
@@ -143,7 +146,7 @@ impl Plan {
         let provoking: &[Kind] = match fault {
             Fault::AckBeforeSync => &[Kind::CrashAll, Kind::SlowDisk],
             Fault::ApplyOutOfOrder => &[Kind::SlowDisk],
-            Fault::ReadWithoutIndex => &[Kind::IsolateLeader, Kind::Split],
+            Fault::ReadWithoutIndex => &[Kind::MoveAndCut],
             Fault::ReadBeforeApplied => &[Kind::BadWeather, Kind::SlowDisk, Kind::OneWay],
             Fault::ExpireUnderOldTerm | Fault::LeaseNotExtended => {
                 &[Kind::CrashLeader, Kind::MoveLeader, Kind::IsolateLeader]

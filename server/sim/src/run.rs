@@ -44,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) seed: u64,
     /// What must not have happened; empty for a good run.
     pub(crate) problems: Vec<String>,
+    /// It did not come to its end.
+    pub(crate) stuck: bool,
     pub(crate) fingerprint: (u64, u64),
     pub(crate) lines: Vec<String>,
     pub(crate) span: Duration,
@@ -125,7 +127,9 @@ async fn play(
     outcome.history = recorder.run();
     let answered = outcome.history.operations.iter();
     outcome.operations = answered.len();
-    outcome.answered = answered.filter(|operation| operation.returned.is_some()).count();
+    outcome.answered = answered
+        .filter(|operation| operation.returned.is_some())
+        .count();
     let finals = judged?;
     outcome.history.log = Some(finals.1);
     outcome.history.finals = finals.0;
@@ -147,14 +151,21 @@ async fn afterwards(
     let answer = admin.range("").prefix().count_only().await;
     let answer = answer.map_err(|error| format!("no read after the healing: {error}"))?;
     let revision = answer.header.revision;
-    cluster.trace.note(format_args!("ends at entry {index}, revision {revision}"));
+    cluster
+        .trace
+        .note(format_args!("ends at entry {index}, revision {revision}"));
     work.finish(revision).await?;
     let log = keeper.log(revision).await?;
     let mut finals = Vec::new();
     for place in cluster.up() {
         let machine = cluster.machine(place);
         let client = helper(cluster, &[machine.client_url()])?;
-        let answer = client.range("").prefix().revision(revision).serializable().await;
+        let answer = client
+            .range("")
+            .prefix()
+            .revision(revision)
+            .serializable()
+            .await;
         let answer = answer.map_err(|error| format!("m{place} cannot be read: {error}"))?;
         finals.push(Final {
             member: format!("m{place}"),
@@ -187,9 +198,17 @@ async fn agree(cluster: &Arc<Cluster>) -> Result<u64, String> {
     let healed = Instant::now();
     let mut seen = Vec::new();
     while healed.elapsed() < AGREE_WITHIN {
-        seen = cluster.machines.iter().filter_map(|machine| machine.status()).collect();
+        seen = cluster
+            .machines
+            .iter()
+            .filter_map(|machine| machine.status())
+            .collect();
         let expected = cluster.tenants().len();
-        let last = seen.iter().map(|status| status.last_log_index).max().unwrap_or(0);
+        let last = seen
+            .iter()
+            .map(|status| status.last_log_index)
+            .max()
+            .unwrap_or(0);
         if seen.len() == expected && seen.iter().all(|status| status.applied_index == last) {
             return Ok(last);
         }

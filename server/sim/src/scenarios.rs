@@ -43,7 +43,11 @@ where
             .unwrap();
         runtime.block_on(async {
             let stage = scene(Stage::new(seed, members, log_tail).await).await;
-            assert_eq!(stage.cluster.problems(), Vec::<String>::new(), "seed {seed}");
+            assert_eq!(
+                stage.cluster.problems(),
+                Vec::<String>::new(),
+                "seed {seed}"
+            );
         });
         assert_eq!(panics::take(), Vec::<String>::new(), "seed {seed}");
     }
@@ -61,13 +65,18 @@ impl Stage {
         cluster.net.set_weather(Weather::FAIR);
         tokio::spawn(Watchman::patrol(Arc::clone(&cluster)));
         cluster.start_all().await;
-        assert!(cluster.settled(Duration::from_secs(10)).await, "seed {seed}");
+        assert!(
+            cluster.settled(Duration::from_secs(10)).await,
+            "seed {seed}"
+        );
         let client = helper(&cluster, &cluster.endpoints()).unwrap();
         Stage { cluster, client }
     }
 
     fn leader(&self) -> Place {
-        self.cluster.leader().expect("the stage begins with a leader")
+        self.cluster
+            .leader()
+            .expect("the stage begins with a leader")
     }
 
     fn followers(&self) -> Vec<Place> {
@@ -91,7 +100,10 @@ impl Stage {
     async fn write(&self, key: &str) -> Duration {
         let begun = Instant::now();
         while self.client.put(key, key).repeatable().await.is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "no write of {key}");
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "no write of {key}"
+            );
             sleep(LOOK).await;
         }
         begun.elapsed()
@@ -115,10 +127,15 @@ impl Stage {
     /// Waits until all members that run have applied all of the leader's log.
     async fn agree(&self) {
         self.until("all members agree", |cluster| {
-            let states = cluster.machines.iter().filter_map(|machine| machine.status());
+            let states = cluster
+                .machines
+                .iter()
+                .filter_map(|machine| machine.status());
             let states: Vec<_> = states.collect();
             let last = states.iter().map(|status| status.last_log_index).max();
-            states.iter().all(|status| Some(status.applied_index) == last)
+            states
+                .iter()
+                .all(|status| Some(status.applied_index) == last)
         })
         .await;
     }

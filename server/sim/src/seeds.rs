@@ -53,7 +53,9 @@ pub(crate) fn play(order: Order) -> Outcome {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&order.seed.to_le_bytes()));
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(
+        &order.seed.to_le_bytes(),
+    ));
     let mut outcome = match builder.build() {
         Ok(runtime) => {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -90,6 +92,7 @@ fn play_apart(order: Order, twice: bool) -> Outcome {
         problems: vec![format!(
             "no end within {PATIENCE:?} of real time: something spins without time passing"
         )],
+        stuck: true,
         ..Outcome::default()
     })
 }
@@ -112,7 +115,10 @@ thread_local! {
 }
 
 impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
-    fn format_time(&self, to: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+    fn format_time(
+        &self,
+        to: &mut tracing_subscriber::fmt::format::Writer<'_>,
+    ) -> std::fmt::Result {
         let origin = ORIGIN.with(|origin| *origin.get_or_init(tokio::time::Instant::now));
         write!(to, "{:9.3}", origin.elapsed().as_secs_f64())
     }
@@ -220,7 +226,10 @@ impl Printer {
 
     fn failure(&self, outcome: &Outcome) {
         let seed = outcome.seed;
-        println!("\nseed {seed} FAILED; again: cargo xtask sim --seed {seed}{}", self.options);
+        println!(
+            "\nseed {seed} FAILED; again: cargo xtask sim --seed {seed}{}",
+            self.options
+        );
         for problem in outcome.problems.iter().take(8) {
             println!("  {}", problem.replace('\n', "\n    "));
         }

@@ -84,7 +84,9 @@ mod tests {
     async fn order_content_and_time_count() {
         let hash = |events: &[&str]| {
             let trace = Trace::new(true);
-            events.iter().for_each(|what| trace.note(format_args!("{what}")));
+            events
+                .iter()
+                .for_each(|what| trace.note(format_args!("{what}")));
             assert_eq!(trace.take_lines().len(), events.len());
             trace.fingerprint().0
         };

@@ -78,7 +78,8 @@ impl Workload {
                 for (name, watch) in watch::wanted(&patron) {
                     let id = self.recorder.watch(name, watch.request.clone());
                     self.watches.push(id);
-                    self.tasks.spawn(watch::follow(Arc::clone(&patron), watch, id));
+                    self.tasks
+                        .spawn(watch::follow(Arc::clone(&patron), watch, id));
                 }
                 self.tasks.spawn(tenure::observe(Arc::clone(&patron)));
             }
@@ -145,5 +146,10 @@ impl Workload {
 /// # Errors
 /// When it cannot be made.
 pub(crate) fn helper(cluster: &Arc<Cluster>, endpoints: &[String]) -> Result<Client, String> {
-    plain_client(&cluster.net, crate::net::CLIENTS - 1, endpoints, cluster.draw())
+    plain_client(
+        &cluster.net,
+        crate::net::CLIENTS - 1,
+        endpoints,
+        cluster.draw(),
+    )
 }

@@ -13,7 +13,11 @@ impl Nemesis {
     pub(super) async fn slow_disk(&self) {
         let slow = self.draw(|dice| 10 + dice.range(0..200));
         let all = self.draw(|dice| dice.per_mille(300));
-        let places = if all { self.cluster.up() } else { self.some_disk() };
+        let places = if all {
+            self.cluster.up()
+        } else {
+            self.some_disk()
+        };
         for &place in &places {
             let pace = &self.cluster.machine(place).pace;
             pace.take_millis(slow / 2..slow);
@@ -21,7 +25,10 @@ impl Nemesis {
         let span = self.draw(|dice| dice.millis(1_000..6_000));
         sleep(span).await;
         for place in places {
-            self.cluster.machine(place).pace.take_millis(HEALTHY_SYNC_MS);
+            self.cluster
+                .machine(place)
+                .pace
+                .take_millis(HEALTHY_SYNC_MS);
         }
     }
 

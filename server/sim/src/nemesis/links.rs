@@ -19,8 +19,14 @@ impl Nemesis {
     pub(super) async fn one_way(&self) {
         let Some(place) = self.any_up() else { return };
         let deaf = self.draw(|dice| dice.per_mille(500));
-        self.cluster.trace.note(format_args!("one way {place} {deaf}"));
-        for other in self.all_places().into_iter().filter(|&other| other != place) {
+        self.cluster
+            .trace
+            .note(format_args!("one way {place} {deaf}"));
+        for other in self
+            .all_places()
+            .into_iter()
+            .filter(|&other| other != place)
+        {
             match deaf {
                 true => self.cluster.net.block(other, place),
                 false => self.cluster.net.block(place, other),

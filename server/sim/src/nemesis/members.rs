@@ -16,8 +16,14 @@ const AGAIN: Duration = Duration::from_millis(500);
 impl Nemesis {
     /// Asks the leader to hand over to another member. It may refuse.
     pub(super) async fn move_leader(&self) {
-        let Some(leader) = self.cluster.leader() else { return };
-        let others = self.cluster.up().into_iter().filter(|&place| place != leader);
+        let Some(leader) = self.cluster.leader() else {
+            return;
+        };
+        let others = self
+            .cluster
+            .up()
+            .into_iter()
+            .filter(|&place| place != leader);
         let others: Vec<Place> = others.collect();
         let Some(to) = self.draw(|dice| dice.pick(&others).copied()) else {
             return;
@@ -25,16 +31,36 @@ impl Nemesis {
         let consensus = self.cluster.machine(leader).consensus();
         let id = self.cluster.machine(to).member_id();
         if let (Some(consensus), Some(id)) = (consensus, id) {
-            self.cluster.trace.note(format_args!("move {leader} to {to}"));
+            self.cluster
+                .trace
+                .note(format_args!("move {leader} to {to}"));
             let moved = consensus.move_leader(id).await;
-            self.cluster.trace.note(format_args!("moved: {}", moved.is_ok()));
+            self.cluster
+                .trace
+                .note(format_args!("moved: {}", moved.is_ok()));
         }
+    }
+
+    /// Hands over, and cuts the old leader off while the new one is being elected: for a moment
+    /// two members believe to lead, and only a round of questions can tell them apart.
+    pub(super) async fn move_and_cut(&self) {
+        let Some(leader) = self.cluster.leader() else {
+            return;
+        };
+        let delay = self.draw(|dice| dice.millis(1..12));
+        let cut = async {
+            sleep(delay).await;
+            self.isolate(Some(leader)).await;
+        };
+        tokio::join!(self.move_leader(), cut);
     }
 
     /// Removes a member, throws its data away, and adds another one on the spare machine. Finishes
     /// what it began, also after the end of the chaos.
     pub(super) async fn replace(&self) {
-        let Some(this) = self.this.upgrade() else { return };
+        let Some(this) = self.this.upgrade() else {
+            return;
+        };
         // A task of its own: half a change of the membership would have to be taken back by hand.
         let changing = tokio::spawn(async move {
             let _one_at_a_time = this.changing.lock().await;
@@ -47,11 +73,12 @@ impl Nemesis {
         let tenants = self.cluster.tenants();
         let free = self.cluster.machines.iter().map(|machine| machine.place);
         let free = free.into_iter().find(|place| !tenants.contains(place));
-        let (Some(free), Some(old)) = (free, self.draw(|dice| dice.pick(&tenants).copied()))
-        else {
+        let (Some(free), Some(old)) = (free, self.draw(|dice| dice.pick(&tenants).copied())) else {
             return;
         };
-        let Some(old_id) = self.cluster.machine(old).member_id() else { return };
+        let Some(old_id) = self.cluster.machine(old).member_id() else {
+            return;
+        };
         if !self.remove(old, old_id).await {
             return;
         }
@@ -84,7 +111,9 @@ impl Nemesis {
                 Err(error) if error.kind() == ErrorKind::MemberNotFound && asked => return true,
                 Err(error) => {
                     asked = true;
-                    self.cluster.trace.note(format_args!("no remove: {:?}", error.kind()));
+                    self.cluster
+                        .trace
+                        .note(format_args!("no remove: {:?}", error.kind()));
                 }
             }
             sleep(AGAIN).await;
@@ -103,7 +132,9 @@ impl Nemesis {
             match self.admin.member_add(vec![url.clone()], false).await {
                 Ok(answer) => return answer.member.map(|member| member.id),
                 Err(error) => {
-                    self.cluster.trace.note(format_args!("no add: {:?}", error.kind()));
+                    self.cluster
+                        .trace
+                        .note(format_args!("no add: {:?}", error.kind()));
                     if let Some(id) = self.listed(&url).await {
                         return Some(id);
                     }
@@ -118,7 +149,10 @@ impl Nemesis {
     async fn listed(&self, url: &str) -> Option<u64> {
         let members = self.admin.members().await.ok()?.members;
         let found = members.into_iter().find(|member| {
-            member.peer_ur_ls.iter().any(|known| known.trim_end_matches('/') == url)
+            member
+                .peer_ur_ls
+                .iter()
+                .any(|known| known.trim_end_matches('/') == url)
         });
         found.map(|member| member.id)
     }
@@ -129,7 +163,9 @@ impl Nemesis {
         while Instant::now() < until {
             let votes = self.cluster.machines.iter().any(|machine| {
                 machine.member_id() == Some(id)
-                    && machine.consensus().is_some_and(|consensus| !consensus.is_learner())
+                    && machine
+                        .consensus()
+                        .is_some_and(|consensus| !consensus.is_learner())
             });
             if votes {
                 return;

@@ -233,7 +233,9 @@ fn open(
     tokio::spawn({
         let broken = broken.clone();
         async move {
-            let end = there.run(sent, deliver, |bytes| Request::decode(bytes).ok()).await;
+            let end = there
+                .run(sent, deliver, |bytes| Request::decode(bytes).ok())
+                .await;
             if end == End::Dropped {
                 broken.cancel();
             }
@@ -248,9 +250,7 @@ fn open(
     let (answer, responses) = mpsc::channel(PIPE_DEPTH);
     let back = lane(to, from, "back");
     tokio::spawn(async move {
-        let unpack = |bytes: Bytes| {
-            Response::decode(bytes).map_err(|_| uncertain("not an answer"))
-        };
+        let unpack = |bytes: Bytes| Response::decode(bytes).map_err(|_| uncertain("not an answer"));
         match back.run(answers, answer.clone(), unpack).await {
             End::Finished => {}
             End::Dropped => broken.cancel(),

@@ -63,7 +63,9 @@ fn direction(
     };
     let broken = broken.clone();
     tokio::spawn(async move {
-        let end = lane.run(ReceiverStream::new(sent), deliver, |bytes| bytes).await;
+        let end = lane
+            .run(ReceiverStream::new(sent), deliver, |bytes| bytes)
+            .await;
         // Who closes a socket for reading ends the connection as a whole.
         if end == End::Dropped {
             broken.cancel();

@@ -126,7 +126,9 @@ fn a_lease_survives_a_change_of_the_leader() {
         put.await.unwrap();
         for _ in 0..3 {
             let leader = stage.leader();
-            stage.cluster.kill(leader, handfast_storage::sim::Loss::Everything);
+            stage
+                .cluster
+                .kill(leader, handfast_storage::sim::Loss::Everything);
             keep_alive(&stage, grant.id).await;
             stage.cluster.start_all().await;
             sleep(Duration::from_secs(1)).await;

@@ -24,7 +24,10 @@ fn a_removed_member_stops_and_stays_out() {
         let consensus = machine.consensus().unwrap();
         let failure = tokio::time::timeout(Duration::from_secs(20), consensus.failed()).await;
         let failure = failure.expect("a removed member gives up");
-        assert!(matches!(failure, handfast_consensus::Failure::Removed(_)), "{failure:?}");
+        assert!(
+            matches!(failure, handfast_consensus::Failure::Removed(_)),
+            "{failure:?}"
+        );
         machine.kill(Loss::Everything);
         stage.write("still without it").await;
         stage

@@ -65,7 +65,11 @@ async fn get(patron: &Patron, range: KeyRange, serializable: bool) {
         true => call,
         false => call.range_end(range.range_end.clone()),
     };
-    let call = if serializable { call.serializable() } else { call };
+    let call = if serializable {
+        call.serializable()
+    } else {
+        call
+    };
     let request = Request::Get(Get {
         range,
         serializable,
@@ -100,8 +104,14 @@ async fn txn(patron: &Patron, key: String, value: String) {
     let revision = seen.as_ref().map_or(0, |pair| pair.mod_revision);
     let version = seen.as_ref().map_or(0, |pair| pair.version);
     let compares = [
-        (Target::ModRevision(revision), Compare::mod_revision(key.clone()).eq(revision)),
-        (Target::Version(version), Compare::version(key.clone()).eq(version)),
+        (
+            Target::ModRevision(revision),
+            Compare::mod_revision(key.clone()).eq(revision),
+        ),
+        (
+            Target::Version(version),
+            Compare::version(key.clone()).eq(version),
+        ),
     ];
     let (conditions, compares): (Vec<_>, Vec<_>) = compares
         .into_iter()

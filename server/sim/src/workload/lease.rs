@@ -51,7 +51,9 @@ async fn one(patron: &Patron, count: u32) {
     }
     let renewals = patron.draw(|dice| dice.below(6));
     for _ in 0..renewals {
-        patron.pause(Duration::from_millis(ttl.unsigned_abs() * 1000 / 3)).await;
+        patron
+            .pause(Duration::from_millis(ttl.unsigned_abs() * 1000 / 3))
+            .await;
         let sent = patron.now();
         match patron.client.lease_keep_alive_once(id).await {
             Ok(_) => patron.recorder.renewed(patron.now(), sent, id),

@@ -62,11 +62,7 @@ impl Patron {
             .endpoints(endpoints)
             .ttl(ttl)
             .app_name(format!("client {number}"))
-            .session(|options| {
-                options
-                    .clock(Arc::new(session_clock))
-                    .drift(EXPECTED_DRIFT)
-            })
+            .session(|options| options.clock(Arc::new(session_clock)).drift(EXPECTED_DRIFT))
             .client(|builder| wired(builder, &net, place, seed))
             .build()
             .map_err(|error| error.to_string())?;
