@@ -21,6 +21,8 @@ pub enum Wiring {
     Proxies,
     /// Each in a network namespace of its own; needs root and `ip`.
     Namespaces,
+    /// Over loopback without anything between, for measurements: links cannot be disturbed.
+    Direct,
 }
 
 /// `host:port` of a member's sockets.
@@ -47,6 +49,7 @@ enum Medium {
     /// Kept for their tasks only.
     Proxies(#[expect(dead_code, reason = "owned until the cluster ends")] Vec<Proxy>),
     Namespaces(Namespaces),
+    Direct,
 }
 
 impl Network {
@@ -87,6 +90,18 @@ impl Network {
                 }));
                 Medium::Namespaces(namespaces)
             }
+            Wiring::Direct => {
+                for _ in 0..size {
+                    let (client, peer) = (free_port()?, free_port()?);
+                    let peer = format!("127.0.0.1:{peer}");
+                    addresses.push(Addresses {
+                        client: format!("127.0.0.1:{client}"),
+                        listening: peer.clone(),
+                        advertised: peer,
+                    });
+                }
+                Medium::Direct
+            }
         };
         Ok(Self {
             links,
@@ -99,7 +114,7 @@ impl Network {
     /// What a member's command line must begin with.
     pub(super) fn prefix(&self, member: usize) -> Vec<String> {
         match &self.medium {
-            Medium::Proxies(_) => Vec::new(),
+            Medium::Proxies(_) | Medium::Direct => Vec::new(),
             Medium::Namespaces(namespaces) => namespaces.prefix(member),
         }
     }
@@ -109,6 +124,7 @@ impl Network {
         match &self.medium {
             Medium::Proxies(_) => true,
             Medium::Namespaces(namespaces) => namespaces.can(condition),
+            Medium::Direct => condition == Condition::Open,
         }
     }
 
@@ -121,8 +137,10 @@ impl Network {
         if before == condition || from == to {
             return Ok(());
         }
-        if let Medium::Namespaces(namespaces) = &self.medium {
-            namespaces.change(from, to, before, condition)?;
+        match &self.medium {
+            Medium::Proxies(_) => {}
+            Medium::Namespaces(namespaces) => namespaces.change(from, to, before, condition)?,
+            Medium::Direct => return Err("these links cannot be disturbed".into()),
         }
         self.links.set(from, to, condition);
         Ok(())

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Result,
     client::answer,
-    cluster::{Cluster, Program, Setup, Standing},
+    cluster::{Cluster, Program, Setup, Standing, Wiring},
 };
 use writes::Writer;
 
@@ -84,7 +84,9 @@ pub async fn measure(plan: &Plan) -> Result<Vec<Findings>> {
         .collect::<Result<_>>()?;
     let mut sides = Vec::new();
     for (name, program) in &plan.servers {
-        let cluster = Setup::new(program.clone(), plan.size).start().await?;
+        // Proxies would be part of what is measured.
+        let setup = Setup::new(program.clone(), plan.size).wiring(Wiring::Direct);
+        let cluster = setup.start().await?;
         let standing = cluster.settled().await?;
         sides.push(Side {
             cluster,
@@ -104,8 +106,12 @@ pub async fn measure(plan: &Plan) -> Result<Vec<Findings>> {
         for round in 1..=times {
             for side in &mut sides {
                 let took = side.strike(blow).await?;
-                let name = &side.findings.name;
-                println!("{blow:?} {round}/{times} {name}: {} ms", took.as_millis());
+                let (name, wrong) = (&side.findings.name, side.findings.false_elections);
+                let (millis, term) = (took.as_millis(), side.left.0.term);
+                println!(
+                    "{blow:?} {round}/{times} {name}: {millis} ms, term {term}, {wrong} without \
+                     a cause"
+                );
             }
         }
     }
