@@ -9,6 +9,7 @@ mod lease;
 mod patron;
 mod tenure;
 mod watch;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +95,7 @@ impl Workload {
             _ => {
                 self.tasks.spawn(lease::work(Arc::clone(&patron)));
                 self.tasks.spawn(tenure::lead(Arc::clone(&patron)));
+                self.tasks.spawn(wire::work(Arc::clone(&patron)));
             }
         }
         self.patrons.push(patron);

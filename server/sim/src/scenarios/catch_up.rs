@@ -6,6 +6,7 @@ use handfast_storage::sim::Loss;
 use tokio::time::sleep;
 
 use super::{Stage, play};
+use crate::net::Weather;
 
 /// Enough for a transfer of several chunks.
 const KEYS: usize = 300;
@@ -19,6 +20,11 @@ fn a_member_far_behind_gets_a_snapshot_over_interruptions() {
         fill(&stage).await;
         // The log's tail has to be given up first, or the log alone would do.
         sleep(Duration::from_secs(5)).await;
+        // Slow enough that the transfer can be interrupted.
+        stage.cluster.net.set_weather(Weather {
+            delay_ms: 40..60,
+            ..Weather::FAIR
+        });
         let before = stage.cluster.net.figures().snapshot_chunks;
         stage.cluster.start(behind).await;
         for _ in 0..2 {

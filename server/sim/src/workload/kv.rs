@@ -103,16 +103,14 @@ async fn txn(patron: &Patron, key: String, value: String) {
     let other = patron.draw(|dice| self::key(dice.below(KEYS)));
     let revision = seen.as_ref().map_or(0, |pair| pair.mod_revision);
     let version = seen.as_ref().map_or(0, |pair| pair.version);
-    let compares = [
-        (
-            Target::ModRevision(revision),
-            Compare::mod_revision(key.clone()).eq(revision),
-        ),
-        (
-            Target::Version(version),
-            Compare::version(key.clone()).eq(version),
-        ),
-    ];
+    let mut compares = vec![(
+        Target::ModRevision(revision),
+        Compare::mod_revision(key.clone()).eq(revision),
+    )];
+    if patron.draw(|dice| dice.per_mille(400)) {
+        let compare = Compare::version(key.clone()).eq(version);
+        compares.push((Target::Version(version), compare));
+    }
     let (conditions, compares): (Vec<_>, Vec<_>) = compares
         .into_iter()
         .map(|(target, compare)| {
