@@ -141,7 +141,9 @@ impl Gate {
         let here = SocketAddrV4::new([127, 0, 0, 1].into(), self.port);
         for _ in 0..IDENTIFY_ATTEMPTS {
             let processes = self.processes.lock().clone();
-            if let Some(from) = sockets::owner(caller, here, &processes) {
+            // The kernel's tables are long on a busy machine; other connections must not wait.
+            let look = move || sockets::owner(caller, here, &processes);
+            if let Ok(Some(from)) = tokio::task::spawn_blocking(look).await {
                 return Some(from);
             }
             tokio::time::sleep(IDENTIFY_WAIT).await;
