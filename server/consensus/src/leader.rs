@@ -37,7 +37,7 @@ pub(crate) async fn follow_leadership(
     let mut leader = None;
     loop {
         learn(&raft, &peers);
-        let now = standing.leads_in();
+        let now = standing.elected_in();
         if now != leads_in_term {
             match now {
                 Some(_) => store.leases().promote(),

@@ -116,6 +116,17 @@ impl Standing {
         leads.then_some(metrics.vote.leader_id.term)
     }
 
+    /// The term that raft has this member lead in, suspended or not.
+    ///
+    /// Leases go by this: what was proposed before a suspension may still be committed after it, so
+    /// nothing that was found expired may be renewed in the same term.
+    pub(crate) fn elected_in(&self) -> Option<u64> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.current_leader == Some(self.me);
+        leads.then_some(metrics.vote.leader_id.term)
+    }
+
     /// The current term.
     pub(crate) fn term(&self) -> u64 {
         self.raft

@@ -4,6 +4,8 @@
 
 mod net;
 
+use std::time::Duration;
+
 use handfast_consensus::{Failure, MemberError, Role, Start};
 use handfast_mvcc::Outcome;
 use handfast_proto::{
@@ -65,7 +67,7 @@ async fn a_member_that_comes_back_does_not_depose_the_leader() {
         cluster.members[&away].leader().is_none().then_some(())
     })
     .await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.net.heal();
     cluster.put(leader, "k", "v").await;
     assert_eq!(cluster.get(away, "k").await.as_deref(), Some("v"));
@@ -208,6 +210,37 @@ async fn leases_are_kept_alive_through_any_member() {
     }
 }
 
+/// What the leader proposed before it lost its majority may be committed after it has it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_ran_out_while_no_majority_answered_is_not_renewed_in_the_same_term() {
+    let election = Duration::from_secs(2);
+    let cluster = Cluster::found_with(&THREE, election).await;
+    let leader = cluster.leader(&THREE).await;
+    let grant = Op::LeaseGrant(LeaseGrant {
+        id: 7,
+        ttl_seconds: 2,
+    });
+    let command = Command { op: Some(grant) };
+    cluster.members[&leader].propose(command).await.unwrap();
+    let granted = tokio::time::Instant::now();
+    let term = cluster.members[&leader].term();
+    // Nobody reaches anybody, so nobody else is elected.
+    for id in THREE {
+        cluster.net.isolate(id, &others(id));
+    }
+    until("the leader to miss its majority", async || {
+        cluster.members[&leader].leader().is_none().then_some(())
+    })
+    .await;
+    tokio::time::sleep_until(granted + Duration::from_millis(2500)).await;
+    cluster.net.heal();
+    let renewed = cluster.members[&leader].lease_keep_alive(7).await;
+    // Another election would have given it its full time again.
+    if cluster.members[&leader].term() == term {
+        assert_eq!(renewed, Ok(None));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_another_cluster_is_refused() {
     use handfast_proto::peer::{Describe, ReadIndex, Request, refusal::Reason, request, response};
@@ -219,7 +252,7 @@ async fn a_message_of_another_cluster_is_refused() {
         to: 1,
         body: Some(request::Body::ReadIndex(ReadIndex {})),
     };
-    let mut reason = async |request: &Request| match service.call(request.clone()).await.body {
+    let reason = async |request: &Request| match service.call(request.clone()).await.body {
         Some(response::Body::Refusal(refusal)) => Some(refusal.reason()),
         _ => None,
     };

@@ -141,15 +141,21 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     pub members: BTreeMap<u64, Consensus>,
     pub log_tail_entries: u64,
+    pub election: Duration,
 }
 
 impl Cluster {
     pub async fn found(ids: &[u64]) -> Cluster {
+        Cluster::found_with(ids, ELECTION).await
+    }
+
+    pub async fn found_with(ids: &[u64], election: Duration) -> Cluster {
         let mut cluster = Cluster {
             net: Net::default(),
             dir: tempfile::tempdir().unwrap(),
             members: BTreeMap::new(),
             log_tail_entries: 5000,
+            election,
         };
         let members: Vec<_> = ids.iter().map(|id| member(*id)).collect();
         for id in ids {
@@ -197,8 +203,8 @@ impl Cluster {
                 disk,
                 path: dir.join("spool"),
             },
-            heartbeat_interval: ELECTION / 10,
-            election_timeout: ELECTION,
+            heartbeat_interval: self.election / 10,
+            election_timeout: self.election,
             request_timeout: PATIENCE,
             max_request_bytes: 1 << 20,
             log_tail_entries: self.log_tail_entries,
