@@ -3,7 +3,14 @@
 //! Owns the conversation: an offer, chunks of rows from wherever the receiver stopped, and the
 //! installation. Neither side holds more than a chunk in memory, and both go on serving.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use handfast_mvcc::{SnapshotHeader, Store};
 use handfast_proto::peer::{
@@ -122,6 +129,8 @@ pub(crate) struct Receiver {
     options: SpoolOptions,
     offered: Mutex<Option<Offered>>,
     spool: Mutex<Option<Arc<Mutex<Spool>>>>,
+    /// Whether raft has a complete snapshot in its hands: its rows must stay as they are.
+    installing: Arc<AtomicBool>,
 }
 
 /// Why a part of a snapshot was not taken.
@@ -133,6 +142,8 @@ pub(crate) enum ReceiveError {
     Header(#[from] handfast_mvcc::Error),
     #[error("this chunk is not of the snapshot that was offered last")]
     NotOffered,
+    #[error("an earlier snapshot is being installed")]
+    Installing,
     #[error("{0}")]
     Malformed(String),
 }
@@ -143,11 +154,15 @@ impl Receiver {
             options,
             offered: Mutex::new(None),
             spool: Mutex::new(None),
+            installing: Arc::default(),
         }
     }
 
     /// Takes note of an offer, and says what is there of it already.
     pub(crate) fn offer(&self, offer: SnapshotOffer) -> Result<SnapshotProgress, ReceiveError> {
+        if self.installing.load(Ordering::Acquire) {
+            return Err(ReceiveError::Installing);
+        }
         let header = SnapshotHeader::decode(&offer.header)?;
         let applied = offer.applied.map(wire::decode_log_id);
         let applied = applied.ok_or_else(|| malformed("an offer without a log id"))?;
@@ -201,6 +216,8 @@ impl Receiver {
             wire::decode_vote(install.vote).map_err(|error| malformed(&error.to_string()))?;
         let last_membership = from_stored_message(taken.offer.membership)
             .map_err(|error| malformed(&error.to_string()))?;
+        let spool = self.open()?;
+        self.installing.store(true, Ordering::Release);
         let snapshot = Snapshot {
             meta: SnapshotMeta {
                 last_log_id: applied,
@@ -208,7 +225,8 @@ impl Receiver {
             },
             snapshot: SnapshotSource::Received(Arc::new(Received {
                 header: taken.header,
-                spool: self.open()?,
+                spool,
+                installing: Arc::clone(&self.installing),
             })),
         };
         Ok((vote, snapshot))
@@ -234,6 +252,14 @@ fn malformed(what: &str) -> ReceiveError {
 pub(crate) struct Received {
     header: SnapshotHeader,
     spool: Arc<Mutex<Spool>>,
+    installing: Arc<AtomicBool>,
+}
+
+impl Drop for Received {
+    /// Installed, or passed over by raft: either way the next one may come.
+    fn drop(&mut self) {
+        self.installing.store(false, Ordering::Release);
+    }
 }
 
 impl Received {
