@@ -87,8 +87,9 @@ pub(crate) const PEER_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Bytes of a frame between members: larger than for clients, for appends and snapshots are.
 pub(crate) const PEER_FRAME_BYTES: u32 = 256 * 1024;
 
-/// Bytes a request of another member may have, beside its largest command.
-pub(crate) const PEER_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes a request of another member may have, beside its largest command: the offer of a snapshot
+/// names every lease, 16 bytes each.
+pub(crate) const PEER_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Bytes an answer of another member may have: the keys of a large lease, for one.
 pub(crate) const PEER_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
