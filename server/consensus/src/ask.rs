@@ -56,6 +56,8 @@ struct Book {
     members: BTreeMap<u64, MemberInfo>,
     /// Log index of the committed membership; `None` before there is one.
     committed_index: Option<u64>,
+    /// Whether this member was in a committed membership since it started.
+    was_member: bool,
 }
 
 /// The way to all other members.
@@ -89,9 +91,21 @@ impl Peers {
         self.cluster_id
     }
 
-    /// Takes over a membership.
-    pub(crate) fn learn(&self, members: Vec<MemberInfo>, committed_index: Option<u64>) {
+    /// Takes over a membership; `is_member` says whether the committed one has this member.
+    pub(crate) fn learn(
+        &self,
+        members: Vec<MemberInfo>,
+        committed_index: Option<u64>,
+        is_member: bool,
+    ) {
         let mut book = self.book.write();
+        // A newcomer sees memberships of the time before it, so not to be in one means nothing.
+        if book.was_member && !is_member {
+            let (me, cluster) = (self.me, self.cluster_id);
+            self.removed
+                .send_replace(Some(removal(me, cluster, "its own log")));
+        }
+        book.was_member |= is_member;
         book.members = members
             .into_iter()
             .map(|member| (member.id, member))
@@ -174,13 +188,18 @@ impl Peers {
         let known = self.book.read().committed_index;
         if known.is_some_and(|known| refusal.membership_index > known) {
             let (me, cluster) = (self.me, self.cluster_id);
-            self.removed.send_replace(Some(format!(
-                "member {me:x} was removed from cluster {cluster:x} (member {from:x} says so) and \
-                 cannot come back under this identity: to use this machine again, add it with \
-                 `handfast member add` and start it with an empty data directory"
-            )));
+            let from = format!("member {from:x}");
+            self.removed.send_replace(Some(removal(me, cluster, &from)));
         }
     }
+}
+
+fn removal(me: u64, cluster: u64, source: &str) -> String {
+    format!(
+        "member {me:x} was removed from cluster {cluster:x} ({source} says so) and cannot come \
+         back under this identity: to use this machine again, add it with `handfast member add` \
+         and start it with an empty data directory"
+    )
 }
 
 #[cfg(test)]
@@ -219,7 +238,7 @@ mod tests {
             id,
             ..Default::default()
         };
-        peers.learn(vec![member(1), member(2)], Some(10));
+        peers.learn(vec![member(1), member(2)], Some(10), true);
         peers
     }
 
@@ -234,6 +253,16 @@ mod tests {
         assert!(asked.unwrap_err().nothing_done());
         let told = peers.removal().borrow().clone().unwrap();
         assert!(told.contains("member 1 was removed"), "{told}");
+    }
+
+    #[test]
+    fn a_member_learns_from_its_own_log_that_it_was_removed() {
+        let peers = peers(0);
+        let newcomer = Peers::new(3, 9, Arc::clone(&peers.transport));
+        newcomer.learn(Vec::new(), Some(1), false);
+        assert_eq!(*newcomer.removal().borrow(), None);
+        peers.learn(Vec::new(), Some(11), false);
+        assert!(peers.removal().borrow().is_some());
     }
 
     #[tokio::test]

@@ -64,10 +64,12 @@ pub(crate) async fn follow_leadership(
 pub(crate) fn learn(raft: &RaftHandle, peers: &Peers) {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
-    let committed = metrics.committed_membership_config.log_id().as_ref();
+    let committed = &metrics.committed_membership_config;
+    let is_member = committed.get_node(&peers.me()).is_some();
     peers.learn(
         types::members(metrics.membership_config.membership()),
-        committed.map(|id| id.index),
+        committed.log_id().as_ref().map(|id| id.index),
+        is_member,
     );
 }
 

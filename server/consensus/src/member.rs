@@ -206,7 +206,13 @@ impl Changes {
             return Err(MemberError::NotLeader);
         }
         let members = self.members();
+        let goes = matches!(change, Change::Remove(id) if id == self.peers.me());
         let (id, change) = self.judge(&members, change)?;
+        if goes && let Some(to) = crate::guard::best_follower(self) {
+            // Whoever leads next removes this member, so that no leader has to remove itself.
+            self.transfer(to, self.rules.patience).await?;
+            return Err(MemberError::NotLeader);
+        }
         if let Some(change) = change {
             self.commit(change).await?;
         }

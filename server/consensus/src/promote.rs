@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver};
 use tokio_util::sync::CancellationToken;
 
-use crate::member::Changes;
+use crate::member::{self, Changes};
 
 /// How often to look at the learners.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -23,15 +23,15 @@ pub(crate) async fn run(changes: Arc<Changes>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        if changes.standing.leads_in().is_none() {
+        if ready(&changes).is_empty() && !is_joint(&changes) {
             continue;
         }
-        let ready = ready(&changes);
-        let half_done = is_joint(&changes);
-        if ready.is_empty() && !half_done {
-            continue;
-        }
+        // Looked at once more, for a change that was under way may have taken this member's lead.
         let _alone = changes.one_at_a_time.lock().await;
+        let ready = ready(&changes);
+        if !may_lead(&changes) || ready.is_empty() && !is_joint(&changes) {
+            continue;
+        }
         // An empty set of new voters only leaves the joint membership.
         let voters = ready.iter().copied().collect();
         match changes.commit(ChangeMembers::AddVoterIds(voters)).await {
@@ -40,6 +40,14 @@ pub(crate) async fn run(changes: Arc<Changes>, stop: CancellationToken) {
             Err(error) => tracing::warn!(%error, members = ?ready, "learners are not voters yet"),
         }
     }
+}
+
+/// Whether this member leads, and goes on doing so: one that is being removed does not.
+fn may_lead(changes: &Changes) -> bool {
+    let me = changes.peers.me();
+    let members = changes.members();
+    let votes = member::voters(&members).any(|voter| voter.id == me);
+    votes && changes.standing.leads_in().is_some()
 }
 
 fn is_joint(changes: &Changes) -> bool {

@@ -161,6 +161,23 @@ async fn an_added_member_votes_once_it_has_caught_up_and_a_removed_one_is_told()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_leader_hands_over_first_and_learns_of_its_end() {
+    let cluster = Cluster::found(&THREE).await;
+    let leader = cluster.leader(&THREE).await;
+    cluster.put(leader, "k", "v").await;
+    let left = cluster.members[&leader]
+        .member_remove(leader)
+        .await
+        .unwrap();
+    assert_eq!(left.len(), 2);
+    let failure = cluster.members[&leader].failed().await;
+    assert!(matches!(&failure, Failure::Removed(_)), "{failure:?}");
+    let rest = others(leader);
+    cluster.leader(&rest).await;
+    assert_eq!(cluster.get(rest[0], "k").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_moves_on_request() {
     let cluster = Cluster::found(&THREE).await;
     let old = cluster.leader(&THREE).await;
