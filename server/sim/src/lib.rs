@@ -30,9 +30,9 @@ mod net;
 mod panics;
 mod plan;
 mod run;
-#[cfg(test)]
-mod scenarios;
 mod seeds;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod workload;
 
