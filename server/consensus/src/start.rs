@@ -34,7 +34,7 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) async fn start(options: Options) -> Result<Consensus, StartError> {
     let config = Arc::new(raft_config(&options)?);
-    check_log_reaches_state(&options.wal, &options.store)?;
+    bring_log_to_state(&options.wal, &options.store)?;
     let wal = Arc::new(options.wal);
     let (id, store) = (options.member.id, options.store);
     let peers = Arc::new(Peers::new(id, options.cluster_id, options.transport));
@@ -213,15 +213,33 @@ fn raft_config(options: &Options) -> Result<Config, StartError> {
         .map_err(|error| StartError::Config(error.to_string()))
 }
 
-/// Refuses a log that ends before the state does: it is not the log that made this state.
-fn check_log_reaches_state(wal: &Wal, store: &Store) -> Result<(), StartError> {
-    let (last, applied) = (wal.state().last, store.applied());
-    if applied.map(|position| position.index) > last.map(|position| position.index) {
+/// Brings a log that ends before the state does up to it, and refuses one without any vote: that is
+/// not the log that made this state.
+///
+/// A crash leaves the log shorter when the others were a majority before this member's own sync was
+/// done, or when a snapshot was installed. What the state holds is committed, so the log may go on
+/// behind it; this member never said that it had the missing entries.
+fn bring_log_to_state(wal: &Wal, store: &Store) -> Result<(), StartError> {
+    let (log, applied) = (wal.state(), store.applied());
+    let Some(applied) = applied else {
+        return Ok(());
+    };
+    let last = log.last.map_or(0, |position| position.index);
+    if applied.index <= last {
+        return Ok(());
+    }
+    if log.vote.is_none() {
         return Err(StartError::LogMissing {
-            applied: applied.map_or(0, |position| position.index),
-            last: last.map_or(0, |position| position.index),
+            applied: applied.index,
+            last,
         });
     }
+    tracing::info!(
+        log = last,
+        state = applied.index,
+        "the log goes on behind the state"
+    );
+    wal.purge(applied);
     Ok(())
 }
 

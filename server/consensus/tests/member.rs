@@ -235,6 +235,43 @@ async fn a_lease_ends_by_itself_and_not_before_its_time() {
     member.shutdown().await;
 }
 
+/// As after a crash of a member whose own sync was slower than that of a majority.
+#[tokio::test]
+async fn a_log_that_ends_before_the_state_goes_on_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, older) = (dir.path().join("wal"), dir.path().join("older"));
+    let member = start(dir.path()).await;
+    member.propose(put("greeting", "hello")).await.unwrap();
+    member.shutdown().await;
+    drop(member);
+    std::fs::create_dir(&older).unwrap();
+    for file in std::fs::read_dir(&wal).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), older.join(file.file_name())).unwrap();
+    }
+    let member = start(dir.path()).await;
+    for n in 0..10 {
+        member
+            .propose(put("greeting", format!("{n}")))
+            .await
+            .unwrap();
+    }
+    member.store().flush().unwrap();
+    member.shutdown().await;
+    drop(member);
+    std::fs::remove_dir_all(&wal).unwrap();
+    std::fs::rename(&older, &wal).unwrap();
+
+    let member = start(dir.path()).await;
+    assert_eq!(read(&member, "greeting").unwrap(), "9");
+    let applied = member.propose(put("greeting", "bye")).await.unwrap();
+    assert_eq!(revision_of(applied), 13);
+    member.shutdown().await;
+    drop(member);
+    let member = start(dir.path()).await;
+    assert_eq!(read(&member, "greeting").unwrap(), "bye");
+}
+
 #[tokio::test]
 async fn a_state_without_its_log_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
