@@ -13,18 +13,18 @@ use crate::seeds::sweep;
 
 /// Each bug, with the most seeds that finding it may take.
 pub(crate) const HUNTS: [(Fault, u64); 12] = [
-    (Fault::AckBeforeSync, 50),
-    (Fault::ApplyOutOfOrder, 50),
-    (Fault::ReadWithoutIndex, 50),
-    (Fault::ReadBeforeApplied, 50),
-    (Fault::ExpireUnderOldTerm, 50),
-    (Fault::WatchSkipsRevision, 50),
-    (Fault::WatchRepeatsRevision, 50),
+    (Fault::AckBeforeSync, 20),
+    (Fault::ApplyOutOfOrder, 10),
+    (Fault::ReadWithoutIndex, 30),
+    (Fault::ReadBeforeApplied, 30),
+    (Fault::ExpireUnderOldTerm, 200),
+    (Fault::WatchSkipsRevision, 10),
+    (Fault::WatchRepeatsRevision, 20),
     (Fault::ForwardTwice, 50),
-    (Fault::VoteNotSaved, 50),
-    (Fault::ReplayForgotten, 50),
-    (Fault::TxnSkipsCompare, 50),
-    (Fault::LeaseNotExtended, 50),
+    (Fault::VoteNotSaved, 20),
+    (Fault::ReplayForgotten, 10),
+    (Fault::TxnSkipsCompare, 20),
+    (Fault::LeaseNotExtended, 20),
 ];
 
 /// Hunts one bug; the first problem that gave it away.

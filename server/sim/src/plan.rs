@@ -148,9 +148,8 @@ impl Plan {
             Fault::ApplyOutOfOrder => &[Kind::SlowDisk],
             Fault::ReadWithoutIndex => &[Kind::MoveAndCut],
             Fault::ReadBeforeApplied => &[Kind::BadWeather, Kind::SlowDisk, Kind::OneWay],
-            Fault::ExpireUnderOldTerm | Fault::LeaseNotExtended => {
-                &[Kind::CrashLeader, Kind::MoveLeader, Kind::IsolateLeader]
-            }
+            Fault::ExpireUnderOldTerm => &[Kind::MoveAndCut, Kind::IsolateLeader],
+            Fault::LeaseNotExtended => &[Kind::CrashLeader, Kind::MoveLeader, Kind::IsolateLeader],
             Fault::WatchSkipsRevision | Fault::WatchRepeatsRevision => {
                 &[Kind::ClientCut, Kind::Crash, Kind::MoveLeader]
             }

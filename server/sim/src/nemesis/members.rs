@@ -102,6 +102,8 @@ impl Nemesis {
     /// Whether the member is gone for certain.
     async fn remove(&self, place: Place, id: u64) -> bool {
         self.cluster.trace.note(format_args!("remove {place}"));
+        // It may hear of it, and stop, before whoever asked gets the answer.
+        self.cluster.mark_doubtful(id);
         let until = Instant::now() + PATIENCE;
         let mut asked = false;
         while Instant::now() < until {
@@ -118,8 +120,6 @@ impl Nemesis {
             }
             sleep(AGAIN).await;
         }
-        // In doubt for ever: as far as others are concerned it may stop now.
-        self.cluster.mark_doubtful(id);
         false
     }
 

@@ -51,9 +51,13 @@ async fn one(patron: &Patron, count: u32) {
     }
     let renewals = patron.draw(|dice| dice.below(6));
     for _ in 0..renewals {
-        patron
-            .pause(Duration::from_millis(ttl.unsigned_abs() * 1000 / 3))
-            .await;
+        // Mostly in good time; sometimes as late as can be, when a leader may just be ending it.
+        let permille = patron.draw(|dice| match dice.below(4) {
+            0 => dice.range(850..1_050),
+            _ => 333,
+        });
+        let pause = Duration::from_millis(ttl.unsigned_abs() * permille);
+        patron.pause(pause).await;
         let sent = patron.now();
         match patron.client.lease_keep_alive_once(id).await {
             Ok(_) => patron.recorder.renewed(patron.now(), sent, id),
