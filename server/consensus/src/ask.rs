@@ -43,6 +43,15 @@ impl AskError {
     }
 }
 
+/// A refusal with its reason in words.
+pub(crate) fn refuse(reason: Reason, detail: &str) -> Refusal {
+    Refusal {
+        reason: reason.into(),
+        detail: detail.to_owned(),
+        ..Refusal::default()
+    }
+}
+
 fn refusal_text(refusal: &Refusal) -> String {
     match refusal.detail.as_str() {
         "" => refusal.reason().as_str_name().to_owned(),

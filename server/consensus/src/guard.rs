@@ -101,7 +101,7 @@ impl Guard {
             waited = ?self.election_timeout,
             "the disk does not finish a sync; this member neither leads nor stands for election"
         );
-        if let Some(to) = best_follower(&self.changes) {
+        if let Some(to) = self.changes.best_follower() {
             // The follower needs no disk of ours to take over.
             let _ = self.raft.trigger().transfer_leader(to).await;
         }
@@ -116,18 +116,6 @@ fn is_mute(silent: Duration, election_timeout: Duration) -> bool {
     };
     let turn = since.as_millis() / (election_timeout * MUTE_FOR).as_millis().max(1);
     turn.is_multiple_of(2)
-}
-
-/// The voter that answered lately and has the most of the log.
-pub(crate) fn best_follower(changes: &Changes) -> Option<u64> {
-    let members = changes.members();
-    let answers = |lag: &member::FollowerLag| {
-        let votes = member::voters(&members).any(|voter| voter.id == lag.id);
-        votes && lag.last_ack.is_some_and(|age| age < member::DOWN_AFTER)
-    };
-    let followers = changes.followers().into_iter().filter(answers);
-    let best = followers.max_by_key(|lag| (lag.matched_index, std::cmp::Reverse(lag.last_ack)));
-    best.map(|lag| lag.id)
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long the leader may take for one message before it is looked for anew.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A lease, and who waits for its renewal.
+pub(crate) type Waiting = (i64, Renewed);
+
 type Renewed = oneshot::Sender<Result<Option<i64>, ReadError>>;
 
 /// Renews leases and looks at their time. Clones share the queue.
@@ -39,7 +42,7 @@ pub(crate) struct LeaseClock {
     standing: Arc<Standing>,
     reads: ReadGate,
     patience: Duration,
-    forward: mpsc::Sender<(i64, Renewed)>,
+    forward: mpsc::Sender<Waiting>,
 }
 
 impl LeaseClock {
@@ -49,7 +52,7 @@ impl LeaseClock {
         standing: Arc<Standing>,
         reads: ReadGate,
         patience: Duration,
-    ) -> (Self, mpsc::Receiver<(i64, Renewed)>) {
+    ) -> (Self, mpsc::Receiver<Waiting>) {
         let (forward, queue) = mpsc::channel(QUEUE);
         let clock = Self {
             store,
@@ -129,7 +132,7 @@ impl LeaseClock {
     }
 
     /// Sends the renewals that wait on this member to the leader, until the queue closes.
-    pub(crate) async fn run_forwarding(self, mut queue: mpsc::Receiver<(i64, Renewed)>) {
+    pub(crate) async fn run_forwarding(self, mut queue: mpsc::Receiver<Waiting>) {
         let mut waiting = Vec::new();
         while queue.recv_many(&mut waiting, RENEW_AT_ONCE).await > 0 {
             let ids: Vec<i64> = waiting.iter().map(|(id, _)| *id).collect();

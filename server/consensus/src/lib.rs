@@ -185,7 +185,9 @@ impl Consensus {
         self.inner.reads.pass().await
     }
 
-    /// Renews a lease, at the leader. `None` when it is unknown or has run out already. Cancel safe.
+    /// Renews a lease, at the leader. `None` when it is unknown or has run out already.
+    ///
+    /// Cancel safe.
     ///
     /// # Errors
     /// [`ReadError::NoLeader`] when no leader was found in time.
@@ -286,7 +288,7 @@ impl Consensus {
         if inner.standing.leads_in().is_none() {
             return true;
         }
-        let Some(to) = guard::best_follower(&inner.changes) else {
+        let Some(to) = inner.changes.best_follower() else {
             return false;
         };
         let moved = inner.changes.transfer(to, inner.election_timeout).await;

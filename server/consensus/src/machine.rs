@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     pending::Pending,
-    snapshot::Received,
+    snapshot::{SnapshotSource, StateSnapshot},
     types::{
         LogId, RaftMembership, Replies, TypeConfig, decode_stored, encode_stored, log_id, position,
     },
@@ -26,22 +26,6 @@ const APPLY_ENTRIES: usize = 256;
 
 /// Raft with this state machine.
 pub(crate) type RaftHandle = openraft::Raft<TypeConfig, Machine>;
-
-/// Where the rows of a snapshot are: nothing is copied before it is sent or installed.
-#[derive(Clone)]
-pub(crate) enum SnapshotSource {
-    /// In this member's durable state.
-    Own(Arc<handfast_mvcc::Snapshot>),
-    /// In the spool, as another member sent them.
-    Received(Arc<Received>),
-}
-
-pub(crate) type StateSnapshot = Snapshot<
-    openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>,
-    u64,
-    crate::types::Member,
-    SnapshotSource,
->;
 
 /// Openraft's view of the store.
 #[derive(Clone)]

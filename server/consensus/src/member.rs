@@ -25,10 +25,9 @@ use openraft::{
 use tokio::time::Instant;
 
 use crate::{
-    ask::Peers,
+    ask::{Peers, refuse},
     machine::RaftHandle,
     runtime,
-    service::refuse,
     standing::{self, Standing},
     types,
 };
@@ -208,7 +207,7 @@ impl Changes {
         let members = self.members();
         let goes = matches!(change, Change::Remove(id) if id == self.peers.me());
         let (id, change) = self.judge(&members, change)?;
-        if goes && let Some(to) = crate::guard::best_follower(self) {
+        if goes && let Some(to) = self.best_follower() {
             // Whoever leads next removes this member, so that no leader has to remove itself.
             self.transfer(to, self.rules.patience).await?;
             return Err(MemberError::NotLeader);
@@ -336,6 +335,18 @@ impl Changes {
             .map(|voter| voter.id)
             .filter(|id| up.contains(id))
             .collect()
+    }
+
+    /// The voter that answered lately and has the most of the log.
+    pub(crate) fn best_follower(&self) -> Option<u64> {
+        let members = self.members();
+        let answers = |lag: &FollowerLag| {
+            let votes = voters(&members).any(|voter| voter.id == lag.id);
+            votes && lag.last_ack.is_some_and(|age| age < DOWN_AFTER)
+        };
+        let followers = self.followers().into_iter().filter(answers);
+        let best = followers.max_by_key(|lag| (lag.matched_index, std::cmp::Reverse(lag.last_ack)));
+        best.map(|lag| lag.id)
     }
 
     fn has_healthy_quorum(&self, members: &Members) -> bool {

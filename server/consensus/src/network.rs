@@ -22,9 +22,8 @@ use openraft::{
 use crate::{
     ask::{AskError, Peers},
     counters::Counters,
-    machine::{SnapshotSource, StateSnapshot},
     peer::{self, Pipe},
-    snapshot,
+    snapshot::{self, SnapshotSource, StateSnapshot},
     types::{Member, RaftVote, TypeConfig},
     wire,
 };

@@ -32,10 +32,13 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Verdict = Result<u64, ReadError>;
 
+/// Who waits for a verdict.
+pub(crate) type Waiting = oneshot::Sender<Verdict>;
+
 /// The way into the gate. Clones share it.
 #[derive(Clone)]
 pub(crate) struct ReadGate {
-    queue: mpsc::Sender<oneshot::Sender<Verdict>>,
+    queue: mpsc::Sender<Waiting>,
     standing: Arc<Standing>,
     patience: Duration,
 }
@@ -54,7 +57,8 @@ pub(crate) struct Gatekeeper {
     pub(crate) patience: Duration,
     /// A check that takes longer is counted as slow.
     pub(crate) slow: Duration,
-    queue: mpsc::Receiver<oneshot::Sender<Verdict>>,
+    /// Reads that wait for the next check.
+    pub(crate) queue: mpsc::Receiver<Waiting>,
 }
 
 impl ReadGate {
@@ -62,7 +66,7 @@ impl ReadGate {
     pub(crate) fn new(
         standing: Arc<Standing>,
         patience: Duration,
-    ) -> (Self, mpsc::Receiver<oneshot::Sender<Verdict>>) {
+    ) -> (Self, mpsc::Receiver<Waiting>) {
         let (queue, waiting) = mpsc::channel(READ_QUEUE);
         let gate = Self {
             queue,
@@ -107,29 +111,6 @@ enum Missed {
 }
 
 impl Gatekeeper {
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn new(
-        raft: RaftHandle,
-        peers: Arc<Peers>,
-        standing: Arc<Standing>,
-        counters: Arc<Counters>,
-        applied: watch::Receiver<u64>,
-        queue: mpsc::Receiver<oneshot::Sender<Verdict>>,
-        timing: Timing,
-    ) -> Self {
-        Self {
-            raft,
-            peers,
-            standing,
-            counters,
-            applied,
-            lease_read: timing.lease_read,
-            patience: timing.patience,
-            slow: timing.slow,
-            queue,
-        }
-    }
-
     /// Runs until every sender of the queue is gone.
     pub(crate) async fn run(mut self) {
         let mut waiting = Vec::new();
@@ -207,12 +188,4 @@ impl Gatekeeper {
             Err(_) => Err(Missed::Again(ReadError::Timeout)),
         }
     }
-}
-
-/// How long checks may take, and how they are made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timing {
-    pub(crate) patience: Duration,
-    pub(crate) slow: Duration,
-    pub(crate) lease_read: bool,
 }

@@ -16,7 +16,9 @@ use openraft::{
 };
 
 use crate::{
-    Inner, batcher,
+    Inner,
+    ask::refuse,
+    batcher,
     error::ReadError,
     hashes,
     member::{self, MemberError},
@@ -135,23 +137,8 @@ impl PeerService {
                 Ok(response::Body::Vote(wire::encode_vote_response(&answer)))
             }
             Body::TransferLeader(request) => self.take_over(request).await,
-            Body::SnapshotOffer(offer) => {
-                let progress = inner.receiver.offer(offer).map_err(not_received)?;
-                Ok(response::Body::SnapshotProgress(progress))
-            }
-            Body::SnapshotChunk(chunk) => {
-                let progress = inner.receiver.chunk(&chunk).map_err(not_received)?;
-                Ok(response::Body::SnapshotProgress(progress))
-            }
-            Body::SnapshotInstall(install) => {
-                let (vote, snapshot) = inner.receiver.complete(&install).map_err(not_received)?;
-                let installed = inner.raft.install_full_snapshot(vote, snapshot).await;
-                let vote =
-                    installed.map_err(|fatal| refuse(Reason::Stopped, &fatal.to_string()))?;
-                let vote = Some(wire::encode_vote(&vote.vote));
-                Ok(response::Body::SnapshotInstalled(SnapshotInstalled {
-                    vote,
-                }))
+            Body::SnapshotOffer(_) | Body::SnapshotChunk(_) | Body::SnapshotInstall(_) => {
+                self.receive(body).await
             }
             Body::Propose(propose) => {
                 let id = batcher::accept(&inner.raft, &propose.proposal).await?;
@@ -206,6 +193,28 @@ impl PeerService {
         Ok(response::Body::Appended(appended))
     }
 
+    /// Takes a part of a snapshot.
+    async fn receive(&self, body: request::Body) -> Answer {
+        let (raft, receiver) = (&self.inner.raft, &self.inner.receiver);
+        let progress = match body {
+            request::Body::SnapshotOffer(offer) => receiver.offer(offer),
+            request::Body::SnapshotChunk(chunk) => receiver.chunk(&chunk),
+            request::Body::SnapshotInstall(install) => {
+                let (vote, snapshot) = receiver.complete(&install).map_err(not_received)?;
+                let installed = raft.install_full_snapshot(vote, snapshot).await;
+                let vote =
+                    installed.map_err(|fatal| refuse(Reason::Stopped, &fatal.to_string()))?;
+                let vote = Some(wire::encode_vote(&vote.vote));
+                return Ok(response::Body::SnapshotInstalled(SnapshotInstalled {
+                    vote,
+                }));
+            }
+            _ => return Err(refuse(Reason::Invalid, "not a part of a snapshot")),
+        };
+        let progress = progress.map_err(not_received)?;
+        Ok(response::Body::SnapshotProgress(progress))
+    }
+
     async fn take_over(&self, request: handfast_proto::peer::TransferLeader) -> Answer {
         let request = wire::decode_transfer(request).map_err(invalid)?;
         let answer = self.inner.raft.handle_transfer_leader(request).await;
@@ -248,14 +257,6 @@ impl PeerService {
             members: inner.members(),
             membership_index: inner.peers.membership_index(),
         }
-    }
-}
-
-pub(crate) fn refuse(reason: Reason, detail: &str) -> Refusal {
-    Refusal {
-        reason: reason.into(),
-        detail: detail.to_owned(),
-        ..Refusal::default()
     }
 }
 

@@ -25,8 +25,7 @@ use parking_lot::Mutex;
 
 use crate::{
     ask::{AskError, Peers},
-    machine::{SnapshotSource, StateSnapshot},
-    types::{LogId, RaftVote, from_stored_message, stored_message},
+    types::{LogId, RaftVote, TypeConfig, from_stored_message, stored_message},
     wire,
 };
 
@@ -36,6 +35,22 @@ const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the receiver may take to replace its state.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Where the rows of a snapshot are: nothing is copied before it is sent or installed.
+#[derive(Clone)]
+pub(crate) enum SnapshotSource {
+    /// In this member's durable state.
+    Own(Arc<handfast_mvcc::Snapshot>),
+    /// In the spool, as another member sent them.
+    Received(Arc<Received>),
+}
+
+pub(crate) type StateSnapshot = Snapshot<
+    openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>,
+    u64,
+    crate::types::Member,
+    SnapshotSource,
+>;
 
 /// Where a member keeps a snapshot while it arrives.
 #[derive(Clone)]

@@ -2,29 +2,32 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use handfast_mvcc::Store;
+use handfast_mvcc::{Clock, Store};
 use handfast_proto::command::MemberInfo;
 use handfast_storage::wal::Wal;
 use openraft::Config;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Consensus, Inner, Options, Start, StartError,
     ask::Peers,
-    batcher::{Batcher, Proposer},
+    batcher::{self, Batcher, Proposer},
     counters::Counters,
     guard::Guard,
     hashes::{Comparer, Hashes},
     leader,
-    leases::LeaseClock,
+    leases::{self, LeaseClock},
     log::LogStore,
     machine::{Machine, RaftHandle},
     member::{self, Changes, Rules},
     network::Network,
     pending::Pending,
     promote, purge,
-    read::{Gatekeeper, ReadGate, Timing},
+    read::{self, Gatekeeper, ReadGate},
     snapshot::Receiver,
     standing::Standing,
 };
@@ -35,117 +38,185 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) async fn start(options: Options) -> Result<Consensus, StartError> {
     let config = Arc::new(raft_config(&options)?);
     bring_log_to_state(&options.wal, &options.store)?;
-    let wal = Arc::new(options.wal);
-    let (id, store) = (options.member.id, options.store);
-    let peers = Arc::new(Peers::new(id, options.cluster_id, options.transport));
-    let (counters, pending) = (Arc::new(Counters::default()), Arc::new(Pending::new(id)));
-    let machine = Machine::new(Arc::clone(&store), Arc::clone(&pending), options.blocking);
-    let applied = machine.applied();
-    let network = Network {
-        peers: Arc::clone(&peers),
-        counters: Arc::clone(&counters),
-        patience: options.election_timeout * 2,
-    };
-    let log = LogStore::new(Arc::clone(&wal));
-    let raft = RaftHandle::new(id, config, network, log, machine)
-        .await
-        .map_err(|fatal| StartError::Recovery(fatal.to_string()))?;
-    leader::learn(&raft, &peers);
+    let settings = Settings::of(&options);
+    let (member, start, clock) = (options.member, options.start, options.clock);
+    let peers = Arc::new(Peers::new(member.id, options.cluster_id, options.transport));
+    let base = Base::new(config, options.wal, options.store, peers, &settings).await?;
+    leader::learn(&base.raft, &base.peers);
+    let (inner, queues) = assemble(base, &settings, Receiver::new(options.spool));
 
-    let patience = options.request_timeout;
-    let standing = Arc::new(Standing::new(raft.clone(), id, options.election_timeout));
-    let (proposer, waiting_proposals) = Proposer::new(patience, options.max_request_bytes);
+    let mut tasks = JoinSet::new();
+    spawn_ways(&mut tasks, &inner, queues, &settings);
+    spawn_duties(&mut tasks, &inner, clock, &settings);
+    *inner.tasks.lock() = tasks;
+    begin(&inner, member, start).await?;
+    Ok(Consensus { inner })
+}
+
+/// What of the options is needed after the start, too.
+struct Settings {
+    patience: Duration,
+    heartbeat_interval: Duration,
+    election_timeout: Duration,
+    max_request_bytes: usize,
+    log_tail_entries: u64,
+    lease_read: bool,
+    compare_rows_every: Duration,
+    blocking: bool,
+    rules: Rules,
+}
+
+impl Settings {
+    fn of(options: &Options) -> Self {
+        Self {
+            patience: options.request_timeout,
+            heartbeat_interval: options.heartbeat_interval,
+            election_timeout: options.election_timeout,
+            max_request_bytes: options.max_request_bytes,
+            log_tail_entries: options.log_tail_entries,
+            lease_read: options.lease_read,
+            compare_rows_every: options.compare_rows_every,
+            blocking: options.blocking,
+            rules: Rules {
+                strict: options.strict_reconfig,
+                max_learners: options.max_learners,
+                patience: options.request_timeout,
+            },
+        }
+    }
+}
+
+/// Raft, and what it stands on.
+struct Base {
+    raft: RaftHandle,
+    wal: Arc<Wal>,
+    store: Arc<Store>,
+    peers: Arc<Peers>,
+    counters: Arc<Counters>,
+    pending: Arc<Pending>,
+    applied: watch::Receiver<u64>,
+}
+
+impl Base {
+    async fn new(
+        config: Arc<Config>,
+        wal: Wal,
+        store: Arc<Store>,
+        peers: Arc<Peers>,
+        settings: &Settings,
+    ) -> Result<Self, StartError> {
+        let (wal, id) = (Arc::new(wal), peers.me());
+        let (counters, pending) = (Arc::new(Counters::default()), Arc::new(Pending::new(id)));
+        let machine = Machine::new(Arc::clone(&store), Arc::clone(&pending), settings.blocking);
+        let applied = machine.applied();
+        let network = Network {
+            peers: Arc::clone(&peers),
+            counters: Arc::clone(&counters),
+            patience: settings.election_timeout * 2,
+        };
+        let log = LogStore::new(Arc::clone(&wal));
+        let raft = RaftHandle::new(id, config, network, log, machine)
+            .await
+            .map_err(|fatal| StartError::Recovery(fatal.to_string()))?;
+        Ok(Self {
+            raft,
+            wal,
+            store,
+            peers,
+            counters,
+            pending,
+            applied,
+        })
+    }
+}
+
+/// What waits on this member: writes, reads and renewals for the leader.
+struct Queues {
+    proposals: mpsc::Receiver<batcher::Waiting>,
+    reads: mpsc::Receiver<read::Waiting>,
+    renewals: mpsc::Receiver<leases::Waiting>,
+}
+
+fn assemble(base: Base, settings: &Settings, receiver: Receiver) -> (Arc<Inner>, Queues) {
+    let (patience, me) = (settings.patience, base.peers.me());
+    let standing = Standing::new(base.raft.clone(), me, settings.election_timeout);
+    let standing = Arc::new(standing);
+    let (proposer, proposals) = Proposer::new(patience, settings.max_request_bytes);
     let (reads, waiting_reads) = ReadGate::new(Arc::clone(&standing), patience);
-    let (leases, waiting_renewals) = LeaseClock::new(
-        Arc::clone(&store),
-        Arc::clone(&peers),
+    let (leases, renewals) = LeaseClock::new(
+        Arc::clone(&base.store),
+        Arc::clone(&base.peers),
         Arc::clone(&standing),
         reads.clone(),
         patience,
     );
-    let changes = Arc::new(Changes {
-        raft: raft.clone(),
-        peers: Arc::clone(&peers),
+    let changes = Changes {
+        raft: base.raft.clone(),
+        peers: Arc::clone(&base.peers),
         standing: Arc::clone(&standing),
-        rules: Rules {
-            strict: options.strict_reconfig,
-            max_learners: options.max_learners,
-            patience,
-        },
+        rules: settings.rules,
         one_at_a_time: tokio::sync::Mutex::new(()),
-        store: Arc::clone(&store),
-    });
-    let hashes = Arc::new(Hashes::new(Arc::clone(&store), id, options.blocking));
-    let inner = Arc::new(Inner {
-        raft: raft.clone(),
-        wal,
-        store: Arc::clone(&store),
-        proposer: proposer.clone(),
-        pending: Arc::clone(&pending),
+        store: Arc::clone(&base.store),
+    };
+    let hashes = Hashes::new(Arc::clone(&base.store), me, settings.blocking);
+    let inner = Inner {
+        raft: base.raft,
+        wal: base.wal,
+        store: base.store,
+        proposer,
+        pending: base.pending,
         reads,
-        leases: leases.clone(),
-        changes: Arc::clone(&changes),
-        hashes: Arc::clone(&hashes),
-        receiver: Receiver::new(options.spool),
-        peers: Arc::clone(&peers),
-        standing: Arc::clone(&standing),
-        counters: Arc::clone(&counters),
-        applied: applied.clone(),
-        election_timeout: options.election_timeout,
+        leases,
+        changes: Arc::new(changes),
+        hashes: Arc::new(hashes),
+        receiver,
+        peers: base.peers,
+        standing,
+        counters: base.counters,
+        applied: base.applied,
+        election_timeout: settings.election_timeout,
         stop: CancellationToken::new(),
         tasks: parking_lot::Mutex::new(JoinSet::new()),
-    });
+    };
+    let queues = Queues {
+        proposals,
+        reads: waiting_reads,
+        renewals,
+    };
+    (Arc::new(inner), queues)
+}
 
-    let mut tasks = JoinSet::new();
+/// What brings writes, reads and renewals to the leader.
+fn spawn_ways(tasks: &mut JoinSet<()>, inner: &Inner, queues: Queues, settings: &Settings) {
     let batcher = Batcher {
-        raft: raft.clone(),
-        peers: Arc::clone(&peers),
-        standing: Arc::clone(&standing),
-        pending,
-        counters: Arc::clone(&counters),
+        raft: inner.raft.clone(),
+        peers: Arc::clone(&inner.peers),
+        standing: Arc::clone(&inner.standing),
+        pending: Arc::clone(&inner.pending),
+        counters: Arc::clone(&inner.counters),
     };
-    tasks.spawn(batcher.run(waiting_proposals));
-    let gatekeeper = Gatekeeper::new(
-        raft.clone(),
-        Arc::clone(&peers),
-        Arc::clone(&standing),
-        Arc::clone(&counters),
-        applied,
-        waiting_reads,
-        Timing {
-            patience,
-            slow: options.heartbeat_interval * 5,
-            lease_read: options.lease_read,
-        },
-    );
+    tasks.spawn(batcher.run(queues.proposals));
+    let gatekeeper = Gatekeeper {
+        raft: inner.raft.clone(),
+        peers: Arc::clone(&inner.peers),
+        standing: Arc::clone(&inner.standing),
+        counters: Arc::clone(&inner.counters),
+        applied: inner.applied.clone(),
+        queue: queues.reads,
+        patience: settings.patience,
+        slow: settings.heartbeat_interval * 5,
+        lease_read: settings.lease_read,
+    };
     tasks.spawn(gatekeeper.run());
-    tasks.spawn(leases.run_forwarding(waiting_renewals));
-    let comparer = Comparer {
-        hashes,
-        peers: Arc::clone(&peers),
-        changes,
-        proposer: proposer.clone(),
-        rows_every: options.compare_rows_every,
-    };
-    spawn_duties(&mut tasks, &inner, options.clock, comparer);
-    tasks.spawn(purge::run(
-        Arc::clone(&inner.changes),
-        Arc::clone(&store),
-        options.log_tail_entries,
-        inner.stop.clone(),
-    ));
-    *inner.tasks.lock() = tasks;
-
-    begin(&inner, options.member, options.start).await?;
-    Ok(Consensus { inner })
+    tasks.spawn(inner.leases.clone().run_forwarding(queues.renewals));
 }
 
 /// What runs beside the requests of clients and members.
 fn spawn_duties(
     tasks: &mut JoinSet<()>,
     inner: &Arc<Inner>,
-    clock: Arc<dyn handfast_mvcc::Clock>,
-    comparer: Comparer,
+    clock: Arc<dyn Clock>,
+    settings: &Settings,
 ) {
     let stop = || inner.stop.clone();
     let (raft, store) = (&inner.raft, &inner.store);
@@ -159,7 +230,21 @@ fn spawn_duties(
     };
     tasks.spawn(guard.run(stop()));
     tasks.spawn(promote::run(Arc::clone(changes), stop()));
+    let comparer = Comparer {
+        hashes: Arc::clone(&inner.hashes),
+        peers: Arc::clone(&inner.peers),
+        changes: Arc::clone(changes),
+        proposer: inner.proposer.clone(),
+        rows_every: settings.compare_rows_every,
+    };
     tasks.spawn(comparer.run(stop()));
+    let tail = settings.log_tail_entries;
+    tasks.spawn(purge::run(
+        Arc::clone(changes),
+        Arc::clone(store),
+        tail,
+        stop(),
+    ));
     tasks.spawn(leader::follow_leadership(
         raft.clone(),
         Arc::clone(standing),

@@ -1,5 +1,6 @@
 //! Bytes on disk: the raft log ([`wal`]), the state file ([`state`]), what is received of another
-//! member's state ([`spool`]) and the directory that holds them ([`data_dir`]). Knows neither raft's rules nor what keys and revisions mean.
+//! member's state ([`spool`]) and the directory that holds them ([`data_dir`]). Knows neither
+//! raft's rules nor what keys and revisions mean.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
