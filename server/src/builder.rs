@@ -182,15 +182,20 @@ async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
     for url in config.listen_metrics_urls.clone() {
         listeners.push((bind_one(&url).await?, Offer::Plain));
     }
-    if config.peer_listener() != PeerListener::Off {
-        for url in config.listen_peer_urls.clone() {
-            match Listener::reserve(&url).map_err(|source| refused(&url, source)) {
+    for url in config.listen_peer_urls.clone() {
+        match config.peer_listener() {
+            PeerListener::Off => {}
+            // Of two that only reserve the same address both succeed, and one fails too late.
+            PeerListener::IfFree => match bind_one(&url).await {
                 Ok(listener) => listeners.push((listener, Offer::Members)),
-                Err(error) if config.peer_listener() == PeerListener::IfFree => tracing::warn!(
+                Err(error) => tracing::warn!(
                     "{error}; going on without it, so no other member can join this one (choose \
                      another address with --listen-peer-urls)"
                 ),
-                Err(error) => return Err(error),
+            },
+            PeerListener::Required => {
+                let listener = Listener::reserve(&url).map_err(|source| refused(&url, source))?;
+                listeners.push((listener, Offer::Members));
             }
         }
     }
