@@ -7,6 +7,7 @@ cargo xtask sim [--seeds N] [--from S]   runs N seeds, the first of which is S (
 cargo xtask sim --seed S                 replays one seed and explains what it finds
   --members N          members of each cluster; otherwise the seed says 3 or 5
   --fault NAME         switches one deliberate bug on; `all` hunts each of them
+  --control            with --fault: the same seeds without the bug, which must find nothing
   --check-determinism  runs each seed twice and compares
   --log FILTER         with --seed: prints what members and clients log, such as `debug`
   --trace              with --seed: writes what happened to target/sim/SEED.trace
@@ -21,6 +22,8 @@ pub(crate) struct Args {
     pub(crate) single: bool,
     pub(crate) members: Option<usize>,
     pub(crate) fault: Hunted,
+    /// The runs of a hunt, but without what is hunted.
+    pub(crate) control: bool,
     pub(crate) twice: bool,
     pub(crate) trace: bool,
     pub(crate) log: Option<String>,
@@ -44,6 +47,7 @@ impl Args {
             single: false,
             members: None,
             fault: Hunted::None,
+            control: false,
             twice: false,
             trace: false,
             log: None,
@@ -62,6 +66,7 @@ impl Args {
                 "--members" => args.members = Some(number(word, value()?)? as usize),
                 "--fault" => args.fault = hunted(value()?)?,
                 "--jobs" => args.jobs = (number(word, value()?)? as usize).max(1),
+                "--control" => args.control = true,
                 "--check-determinism" => args.twice = true,
                 "--log" => args.log = Some(value()?.clone()),
                 "--trace" => args.trace = true,

@@ -17,7 +17,7 @@ pub(crate) const HUNTS: [(Fault, u64); 12] = [
     (Fault::ApplyOutOfOrder, 10),
     (Fault::ReadWithoutIndex, 30),
     (Fault::ReadBeforeApplied, 30),
-    (Fault::ExpireUnderOldTerm, 200),
+    (Fault::ExpireUnderOldTerm, 100),
     (Fault::WatchSkipsRevision, 10),
     (Fault::WatchRepeatsRevision, 20),
     (Fault::ForwardTwice, 50),

@@ -57,6 +57,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
     let good = match args.fault {
         Hunted::None => sweep(&args),
+        Hunted::One(_) if args.control => sweep(&args),
         Hunted::One(fault) if args.single => {
             handfast_fault::set(Some(fault));
             sweep(&args)
@@ -105,6 +106,9 @@ fn sweep(args: &Args) -> bool {
     }
     if let Some(fault) = fault {
         options += &format!(" --fault {fault:?}");
+    }
+    if args.control {
+        options += " --control";
     }
     let printer = Printer::new(args.seeds, options);
     let totals = seeds::sweep(args, order, |outcome, totals| {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use handfast_checker::{Final, Run, Snapshot};
+use handfast_checker::{Final, Operation, Outcome as Answer, Run, Snapshot};
 use handfast_core::Client;
 use handfast_fault::Fault;
 use tokio::time::{Instant, sleep};
@@ -127,9 +127,8 @@ async fn play(
     outcome.history = recorder.run();
     let answered = outcome.history.operations.iter();
     outcome.operations = answered.len();
-    outcome.answered = answered
-        .filter(|operation| operation.returned.is_some())
-        .count();
+    let is_ok = |operation: &&Operation| matches!(operation.outcome, Answer::Ok { .. });
+    outcome.answered = answered.filter(is_ok).count();
     let finals = judged?;
     outcome.history.log = Some(finals.1);
     outcome.history.finals = finals.0;
