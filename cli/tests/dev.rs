@@ -249,7 +249,7 @@ fn a_member_joins_by_itself_and_leaves_for_good() {
     cluster.members.push(new);
     assert!(
         cluster
-            .say(&["hashkv"])
+            .say_in_the_end(&["hashkv"])
             .contains("all 4 members that answered")
     );
 

@@ -332,6 +332,19 @@ fn serves(teller: &Teller<'_>, member: usize) -> Result<()> {
     Err(format!("m{member} does not serve: {last:?}").into())
 }
 
+/// Waits until the members know how a new one is called, which it tells them itself.
+fn announced(teller: &Teller<'_>, id: &str) -> Result<()> {
+    for _ in 0..600 {
+        let list = teller.at(teller.leader).run(&["member", "list"], "")?;
+        let known = list.stdout.lines().find(|line| line.starts_with(id));
+        if known.is_some_and(|line| line.contains(", started,")) {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Err(format!("nobody learns the name of member {id}").into())
+}
+
 /// Asks for the promotion until the learner has caught up.
 fn promoted(teller: &Teller<'_>, id: &str) -> Result<()> {
     let mut last = None;
@@ -340,7 +353,7 @@ fn promoted(teller: &Teller<'_>, id: &str) -> Result<()> {
             .at(teller.leader)
             .run(&["member", "promote", id], "")?;
         if output.code == 0 {
-            return Ok(());
+            return announced(teller, id);
         }
         let waits = ["in sync with leader", "unhealthy cluster"];
         if !waits.iter().any(|why| output.stderr.contains(why)) {
