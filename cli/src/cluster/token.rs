@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use handfast_server::config::JoinToken;
@@ -15,6 +16,10 @@ use crate::output::Output;
 /// File in a member's data folder; only its owner can read it.
 const FILE: &str = "JOIN_TOKEN";
 
+/// How long a cluster that has just been founded may take to write it, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// Options of `cluster token`.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct TokenArgs {
@@ -24,12 +29,21 @@ pub(crate) struct TokenArgs {
 }
 
 pub(super) fn run(args: &TokenArgs, output: &mut Output) -> Result<i32, Failure> {
+    wait_for(&args.data_dir);
     let token = read(&args.data_dir)?;
     match output.is_json() {
         true => output.json(&json!({ "token": token.as_str() }))?,
         false => output.line(token.as_str())?,
     }
     Ok(exit::OK)
+}
+
+/// Gives a young cluster time, for who pastes two commands is quicker than an election.
+fn wait_for(data_dir: &Path) {
+    let give_up = Instant::now() + PATIENCE;
+    while data_dir.is_dir() && !data_dir.join(FILE).exists() && Instant::now() < give_up {
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn read(data_dir: &Path) -> Result<JoinToken, Failure> {
