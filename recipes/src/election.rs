@@ -11,7 +11,7 @@ use bytes::Bytes;
 use handfast_core::{Compare, IntoBytes, Op};
 
 use crate::{
-    Error, Handfast, Kind, Member, Queue, Waiting,
+    Error, Handfast, Kind, LockLine, Member, Waiting,
     acquire::{self, Request},
     line::{
         Line, breaking,
@@ -24,7 +24,7 @@ use crate::{
 pub use observe::{Leader, Observer};
 
 /// Everybody in an election: the leader first, then those who would follow.
-pub type Candidates = Queue;
+pub type Candidates = LockLine;
 
 /// An election; made by [`Handfast::election`].
 ///

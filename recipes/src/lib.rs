@@ -36,5 +36,5 @@ pub use handfast_core as core;
 pub use handfast_core::session::{LostReason, Session, SessionRecord, State};
 pub use kind::Kind;
 pub use line::{tenure::Tenure, txn::GuardedTxn};
-pub use lock::{Lock, LockGuard, Queue, TryLock};
+pub use lock::{Lock, LockGuard, LockLine, TryLock};
 pub use member::{Member, Waiting};

@@ -81,14 +81,14 @@ impl TryLock {
 /// Who holds a lock and who waits for it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Queue {
+pub struct LockLine {
     /// Everybody, oldest first: the first holds, the others wait.
     pub members: Vec<Member>,
     /// The store's revision this was read at.
     pub revision: i64,
 }
 
-impl Queue {
+impl LockLine {
     /// Who holds.
     #[must_use]
     pub fn holder(&self) -> Option<&Member> {
@@ -198,13 +198,13 @@ impl Lock {
     ///
     /// # Errors
     /// That the server could not be asked.
-    pub async fn look(&self) -> Result<Queue, Error> {
+    pub async fn look(&self) -> Result<LockLine, Error> {
         let line = self.line()?;
         let client = self.handfast.client();
         let seen = look::places(client, &line, None).await?;
         let mut members = seen.what;
         look::name_sessions(client, self.handfast.metadata_prefix(), &mut members).await?;
-        Ok(Queue {
+        Ok(LockLine {
             members,
             revision: seen.at,
         })

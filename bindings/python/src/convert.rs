@@ -3,7 +3,7 @@
 //! Owns the shapes; `handfast/_types.py` makes the public classes of them, and must agree.
 
 use handfast::{
-    Leader, LostReason, Member, Queue,
+    Leader, LostReason, Member, LockLine,
     core::{
         DeleteResponse, Event, EventKind, KeyValue, LeaseInfo, OpResponse, PutResponse,
         RangeResponse, TxnResponse,
@@ -64,7 +64,7 @@ impl ToPython for TxnResponse {
     }
 }
 
-impl ToPython for Queue {
+impl ToPython for LockLine {
     fn to_python(self, py: Python<'_>) -> Made {
         let members = list(py, &self.members, member)?;
         (members, self.revision).into_py_any(py)
