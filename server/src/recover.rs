@@ -6,17 +6,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use handfast_consensus::recovery;
+use handfast_mvcc::Store;
 use handfast_mvcc::survivor::{Recovery, Survivor};
-use handfast_mvcc::{Store, StoreOptions};
 use handfast_proto::command::MemberInfo;
 use handfast_storage::LogPosition;
 use handfast_storage::data_dir::DataDir;
-use handfast_storage::disk::RealDisk;
-use handfast_storage::state::{State, StateOptions};
-use handfast_storage::wal::{Identity, Wal, WalOptions};
+use handfast_storage::wal::Identity;
 
 use crate::config::Url;
 use crate::failure::Error;
@@ -64,9 +61,9 @@ pub struct Inspected {
     pub name: String,
     /// Every member of the cluster, as the data has it.
     pub members: Vec<MemberInfo>,
-    /// The revision of the state; the log may hold newer ones.
+    /// The revision with everything that the log holds.
     pub revision: i64,
-    /// Index of the last log entry that is in the state.
+    /// Index of the last log entry that is in the state file.
     pub applied_index: u64,
     /// Index of the last log entry.
     pub last_index: u64,
@@ -80,11 +77,8 @@ pub fn inspect(data_dir: &Path, wal_dir: Option<&Path>) -> Result<Inspected, Err
     check_is_folder(data_dir)?;
     let dir = DataDir::open(data_dir)?;
     let identity = dir.identity().ok_or_else(|| no_data(data_dir))?;
-    let wal_dir = wal_dir.map_or_else(|| dir.wal_dir(), Path::to_owned);
-    let disk = Arc::new(RealDisk);
-    let wal = Wal::open(disk, &wal_dir, identity, WalOptions::default())?;
-    let store = open_store(&dir)?;
-    let members = members_of(&store)?;
+    let seen = survivor(&dir, wal_dir)?.look(&recovery::entries)?;
+    let members = members_of(&seen.store)?;
     let own = members
         .iter()
         .find(|member| member.id == identity.member_id);
@@ -92,9 +86,9 @@ pub fn inspect(data_dir: &Path, wal_dir: Option<&Path>) -> Result<Inspected, Err
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
         name: own.map(|own| own.name.clone()).unwrap_or_default(),
-        revision: store.revision(),
-        applied_index: store.applied().map_or(0, |applied| applied.index),
-        last_index: wal.state().last.map_or(0, |last| last.index),
+        revision: seen.store.revision(),
+        applied_index: seen.applied_index,
+        last_index: seen.last_index,
         members,
     })
 }
@@ -110,15 +104,12 @@ pub fn recover(options: RecoverOptions) -> Result<Recovered, Error> {
     check_is_folder(&options.data_dir)?;
     let mut dir = DataDir::open_for_recovery(&options.data_dir)?;
     let old = dir.identity().ok_or_else(|| no_data(&options.data_dir))?;
-    let members = members_of(&open_store(&dir)?)?;
+    let survivor = survivor(&dir, options.wal_dir.as_deref())?;
+    let members = members_of(&survivor.look(&recovery::entries)?.store)?;
     let own = members.iter().find(|member| member.id == old.member_id);
     let member = sole_member(&options, old.member_id, own);
     // Tried here, where an error can be answered.
     recovery::single_member(member.clone(), LogPosition::default()).map_err(unreadable)?;
-    let mut survivor = Survivor::in_dir(&dir)?;
-    if let Some(wal_dir) = options.wal_dir {
-        survivor.wal_dir = wal_dir;
-    }
     let recovered = survivor.recover(&Recovery {
         identity: Identity {
             cluster_id: Ids::default().draw().max(1),
@@ -156,10 +147,12 @@ fn no_data(data_dir: &Path) -> Error {
     Error::Recover(format!("{} holds no member's data", data_dir.display()))
 }
 
-fn open_store(dir: &DataDir) -> Result<Store, Error> {
-    let disk = Arc::new(RealDisk);
-    let state = State::open(disk, &dir.state_path(), StateOptions::default())?;
-    Ok(Store::open(Arc::new(state), StoreOptions::default())?)
+fn survivor(dir: &DataDir, wal_dir: Option<&Path>) -> Result<Survivor, Error> {
+    let mut survivor = Survivor::in_dir(dir)?;
+    if let Some(wal_dir) = wal_dir {
+        survivor.wal_dir = wal_dir.to_owned();
+    }
+    Ok(survivor)
 }
 
 fn members_of(store: &Store) -> Result<Vec<MemberInfo>, Error> {

@@ -23,7 +23,7 @@ use handfast_storage::{
     disk::{Disk, RealDisk},
     recovery::{Complete, Mark, remove_if_there},
     state::{State, StateOptions},
-    wal::{self, Identity, Wal, WalOptions},
+    wal::{self, Identity, Wal, WalDriver, WalOptions},
 };
 
 use crate::{Error, LogEntry, Store, StoreOptions};
@@ -62,8 +62,22 @@ pub struct Recovery<'a> {
     pub bump: i64,
     /// The membership of the one member, set at a log position, as the store keeps it.
     pub membership: &'a dyn Fn(Identity, LogPosition) -> Bytes,
-    /// Translates an entry of the log.
-    pub entries: &'a dyn Fn(wal::Entry) -> io::Result<Vec<LogEntry>>,
+    /// What the log says.
+    pub entries: Translate<'a>,
+}
+
+/// Translates an entry of the log.
+pub type Translate<'a> = &'a dyn Fn(wal::Entry) -> io::Result<Vec<LogEntry>>;
+
+/// What a survivor's data holds.
+#[derive(Debug)]
+pub struct Seen {
+    /// With everything that the log holds; nothing of it was written.
+    pub store: Store,
+    /// Index of the last log entry that is in the state file.
+    pub applied_index: u64,
+    /// Index of the last log entry.
+    pub last_index: u64,
 }
 
 /// What became of it.
@@ -155,23 +169,52 @@ impl Survivor {
         Ok(Mark::remove(self.disk.as_ref(), &self.root)?)
     }
 
+    /// What a recovery would start from: the state with the whole log carried into it, in memory
+    /// only. After a recovery that was interrupted late, the state alone.
+    ///
+    /// # Errors
+    /// Whatever keeps the data from being read.
+    pub fn look(&self, entries: Translate<'_>) -> Result<Seen, Error> {
+        let store = self.open_store()?;
+        let applied_index = store.applied().map_or(0, |position| position.index);
+        let mut seen = Seen {
+            store,
+            applied_index,
+            last_index: applied_index,
+        };
+        let begun = Mark::read(self.disk.as_ref(), &self.root)?;
+        if begun.is_none_or(|mark| mark.state.is_none()) {
+            let (wal, _driver) = self.open_log()?;
+            self.replay(&wal, &seen.store, entries)?;
+            seen.last_index = wal.state().last.map_or(0, |last| last.index);
+        }
+        Ok(seen)
+    }
+
+    /// Only the driver could write it, and it never steps.
+    fn open_log(&self) -> Result<(Wal, WalDriver), Error> {
+        let disk = Arc::clone(&self.disk);
+        let options = self.wal.clone();
+        let idle = Arc::new(|| {});
+        let opened = Wal::open_driven(disk, &self.wal_dir, self.identity, options, idle)?;
+        Ok(opened)
+    }
+
+    fn open_store(&self) -> Result<Store, Error> {
+        let disk = Arc::clone(&self.disk);
+        let state = State::open(disk, &self.state_path, self.state.clone())?;
+        Store::open(Arc::new(state), self.store.clone())
+    }
+
     /// Carries the log into the state, and makes the state that of the new cluster.
     fn complete_state(
         &self,
         identity: Identity,
         recovery: &Recovery<'_>,
     ) -> Result<(Complete, u64), Error> {
-        let disk = || Arc::clone(&self.disk);
-        let (wal, _driver) = Wal::open_driven(
-            disk(),
-            &self.wal_dir,
-            self.identity,
-            self.wal.clone(),
-            Arc::new(|| {}),
-        )?;
-        let state = State::open(disk(), &self.state_path, self.state.clone())?;
-        let store = Store::open(Arc::new(state), self.store.clone())?;
-        self.replay(&wal, &store, recovery)?;
+        let (wal, _driver) = self.open_log()?;
+        let store = self.open_store()?;
+        self.replay(&wal, &store, recovery.entries)?;
         let membership = |position| (recovery.membership)(identity, position);
         let revision = store.recover(&membership, recovery.bump)?;
         let applied = store.applied().unwrap_or_default();
@@ -187,7 +230,7 @@ impl Survivor {
         Ok((complete, last.saturating_sub(committed)))
     }
 
-    fn replay(&self, wal: &Wal, store: &Store, recovery: &Recovery<'_>) -> Result<(), Error> {
+    fn replay(&self, wal: &Wal, store: &Store, entries_of: Translate<'_>) -> Result<(), Error> {
         let unreadable = |source| {
             Error::Storage(StorageError::Io {
                 action: "read the log in",
@@ -210,7 +253,7 @@ impl Survivor {
             next = last.position.index + 1;
             let mut entries = Vec::new();
             for entry in read {
-                entries.extend((recovery.entries)(entry).map_err(unreadable)?);
+                entries.extend(entries_of(entry).map_err(unreadable)?);
             }
             store.apply(entries);
             if let Some(reason) = store.halted() {

@@ -12,7 +12,7 @@ use crate::LogPosition;
 use crate::disk::Disk;
 use crate::sim::{Loss, SimDisk};
 use crate::state::{FlushBatch, LeaseRow, Row, State, StateOptions};
-use crate::wal::{Entry, Identity, Vote, Wal, WalOptions, WalState};
+use crate::wal::{Entry, Identity, Vote, Wal, WalDriver, WalOptions, WalState};
 
 const IDENTITY: Identity = Identity {
     cluster_id: 1,
@@ -199,7 +199,14 @@ struct Progress {
     state_acknowledged: usize,
 }
 
-fn open(disk: &SimDisk) -> Result<(Wal, State), crate::Error> {
+/// A log that writes only when it is told, so that every run of the script does the same disk
+/// operations in the same order.
+struct Log {
+    wal: Wal,
+    driver: WalDriver,
+}
+
+fn open(disk: &SimDisk) -> Result<(Log, State), crate::Error> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let options = WalOptions {
         segment_bytes: 16 << 10,
@@ -207,28 +214,29 @@ fn open(disk: &SimDisk) -> Result<(Wal, State), crate::Error> {
         prepare_ahead: false,
         sync: true,
     };
-    let wal = Wal::open(
+    let (wal, driver) = Wal::open_driven(
         Arc::clone(&shared),
         Path::new("/data/wal"),
         IDENTITY,
         options,
+        Arc::new(|| {}),
     )?;
     let cache = StateOptions {
         cache_bytes: 1 << 20,
         ..StateOptions::default()
     };
     let state = State::open(shared, Path::new("/data/state.redb"), cache)?;
-    Ok((wal, state))
+    Ok((Log { wal, driver }, state))
 }
 
 /// Runs the script until the machine stops or the script ends.
 fn run(disk: &SimDisk, script: &[Step], progress: &mut Progress) -> Result<(), crate::Error> {
-    let (wal, state) = open(disk)?;
+    let (mut log, state) = open(disk)?;
     for step in script {
         let done = match step {
             Step::Log(changes) => {
                 progress.log.extend(changes.iter().cloned());
-                let done = submit(&wal, changes);
+                let done = submit(&mut log, changes);
                 if done {
                     progress.log_acknowledged = progress.log.len();
                 }
@@ -260,18 +268,17 @@ fn run(disk: &SimDisk, script: &[Step], progress: &mut Progress) -> Result<(), c
     Ok(())
 }
 
-/// Queues all changes at once and waits for every answer; true when all were durable.
-fn submit(wal: &Wal, changes: &[LogChange]) -> bool {
+/// Queues all changes, has them written as one batch, and waits for every answer; true when all
+/// were durable.
+fn submit(log: &mut Log, changes: &[LogChange]) -> bool {
     let (sender, receiver) = channel();
-    let (release, held) = channel::<()>();
-    // Holds the log's thread without any disk operation, so that the changes form one batch.
-    wal.append(Vec::new(), Box::new(move |_| assert!(held.recv().is_err())));
     let mut waiting = 0;
     let mut done = || {
         waiting += 1;
         let sender = sender.clone();
         Box::new(move |result: std::io::Result<()>| sender.send(result.is_ok()).unwrap())
     };
+    let wal = &log.wal;
     let mut lazy_last = false;
     for change in changes {
         lazy_last = matches!(change, LogChange::Commit(_) | LogChange::Purge(_));
@@ -286,8 +293,8 @@ fn submit(wal: &Wal, changes: &[LogChange]) -> bool {
     if lazy_last {
         wal.append(Vec::new(), done());
     }
-    drop(release);
-    receiver.iter().take(waiting).filter(|ok| *ok).count() == waiting
+    log.driver.step();
+    receiver.try_iter().filter(|ok| *ok).count() == waiting
 }
 
 /// Panics unless what the disk holds is what a prefix with all acknowledged changes left.
@@ -362,21 +369,22 @@ fn stop_everywhere(loss: Loss) {
         drop(open(&disk));
         disk.restart(loss, stop + 1);
         unsynced += disk.unsynced_stops();
-        let (wal, state) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
-        check(&wal, &state, &progress, &context);
+        let (mut log, state) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+        check(&log.wal, &state, &progress, &context);
 
-        let last = wal.state().last.map_or(0, |last| last.index + 1);
+        let last = log.wal.state().last.map_or(0, |last| last.index + 1);
         let vote = LogChange::Vote(Vote {
             term: 99,
             node_id: 3,
             committed: false,
         });
         let more = [vec![vote], entries(99, last..last + 3, 400)].concat();
-        assert!(submit(&wal, &more), "{context}");
+        assert!(submit(&mut log, &more), "{context}");
         disk.stop();
-        drop((wal, state));
+        drop((log, state));
         disk.restart(Loss::Everything, 0);
-        let (wal, _state) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let (log, _state) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let wal = &log.wal;
         assert_eq!(wal.state().vote.unwrap().term, 99, "{context}");
         let read = wal.read(last..u64::MAX, usize::MAX).unwrap();
         assert_eq!(read.len(), 3, "{context}");

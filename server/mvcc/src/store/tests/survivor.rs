@@ -237,3 +237,25 @@ fn a_whole_directory_is_recovered_with_its_identity() {
     assert_eq!(log(&real).0.state().last, Some(recovered.applied));
     assert_eq!(store(&real).revision(), 2 + BUMP);
 }
+
+#[test]
+fn a_look_at_a_survivor_sees_what_only_its_log_has_and_writes_nothing() {
+    let disk = SimDisk::new();
+    let survivor = member(&disk);
+    let of_log = |entry: wal::Entry| {
+        Ok(vec![LogEntry {
+            position: entry.position,
+            payload: match entry.position.index {
+                30 => Payload::Membership(bytes("three of them")),
+                _ => Payload::Command(entry.payload),
+            },
+        }])
+    };
+    for _ in 0..2 {
+        let seen = survivor.look(&of_log).unwrap();
+        assert_eq!((seen.applied_index, seen.last_index), (10, 40));
+        assert_eq!(seen.store.membership(), Some(bytes("three of them")));
+        assert_eq!(seen.store.revision(), 40);
+    }
+    assert_eq!(store(&survivor).revision(), 11);
+}
