@@ -71,6 +71,7 @@ impl Mirror {
                 revision: 0,
                 resets: 0,
                 ready: false,
+                stale_since: Some(client.clock().now()),
             }),
             changes: broadcast::Sender::new(BATCHES_KEPT),
             nudge: tokio::sync::Notify::new(),
@@ -125,6 +126,15 @@ impl Mirror {
                 () = tokio::time::sleep(wait.next()) => self.shared.nudge.notify_one(),
             }
         }
+    }
+
+    /// For how long the store may have been ahead unseen, since no server answers or the copy is
+    /// still catching up; zero while it follows. A silent server is noticed after some 4 s.
+    #[must_use]
+    pub fn stale_for(&self) -> Duration {
+        let since = self.shared.progress.borrow().stale_since;
+        let now = self.shared.client.clock().now();
+        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// Each step of the copy, the latest only: wake up and look.

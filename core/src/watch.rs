@@ -36,6 +36,7 @@ const DEFAULT_BUFFER_BYTES: usize = 4 << 20;
 pub struct WatchOptions {
     request: WatchCreateRequest,
     buffer_bytes: usize,
+    tell_interruptions: bool,
 }
 
 impl WatchOptions {
@@ -74,6 +75,7 @@ impl WatchOptions {
         Self {
             request,
             buffer_bytes: DEFAULT_BUFFER_BYTES,
+            tell_interruptions: false,
         }
     }
 
@@ -110,6 +112,13 @@ impl WatchOptions {
         self
     }
 
+    /// Reports it at once when the watch is cut off, as
+    /// [`Interrupted`](WatchEvent::Interrupted).
+    pub fn tell_interruptions(mut self) -> Self {
+        self.tell_interruptions = true;
+        self
+    }
+
     /// How many bytes of events may wait for the caller (default 4 MiB). When they are full, the
     /// server is told to stop this watch, and it goes on where it was once half of them is taken;
     /// other watches do not notice.
@@ -140,6 +149,7 @@ impl Watches {
         let WatchOptions {
             mut request,
             buffer_bytes,
+            tell_interruptions,
         } = options;
         let queue = Arc::new(Queue::new(buffer_bytes));
         let next_revision = request.start_revision;
@@ -158,6 +168,7 @@ impl Watches {
                 id,
                 request,
                 queue: Arc::clone(&queue),
+                tell_interruptions,
             }));
         }
         WatchStream {

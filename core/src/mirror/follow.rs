@@ -38,7 +38,9 @@ async fn follow(shared: &Shared) {
                 install(shared, view, other);
                 shared.failure.send_replace(None);
                 let begun = Instant::now();
-                if let Err(error) = watch(shared, id).await {
+                let ended = watch(shared, id).await;
+                shared.cut_off();
+                if let Err(error) = ended {
                     shared.failure.send_replace(Some(error));
                 }
                 if begun.elapsed() > WAIT_LIMIT {
@@ -47,6 +49,7 @@ async fn follow(shared: &Shared) {
             }
             Err(error) => {
                 tracing::debug!(target: "handfast::mirror", %error, "cannot read");
+                shared.cut_off();
                 shared.failure.send_replace(Some(error));
             }
         }
@@ -115,6 +118,7 @@ fn install(shared: &Shared, mut view: View, other_cluster: bool) {
         progress.revision = revision;
         progress.resets += u64::from(reset);
         progress.ready = true;
+        progress.stale_since = None;
     });
 }
 
@@ -123,11 +127,13 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
     let from = shared.view.read().revision() + 1;
     let options = WatchOptions::prefix(&shared.prefix)
         .start_revision(from)
-        .progress_notify();
+        .progress_notify()
+        .tell_interruptions();
     let mut stream = shared.client.watch(options);
     // A revision at which the store was seen to be ahead, and when the copy must be there.
     let mut owed: Option<(i64, Instant)> = None;
     let mut next_check = Instant::now() + check_interval(shared);
+    let mut is_cut = false;
     loop {
         // Reports first: while they come without a pause there is nothing to look for.
         tokio::select! {
@@ -136,7 +142,16 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
                 Some(Ok(WatchEvent::Events { revision, events })) => {
                     take_in(shared, revision, events);
                 }
-                Some(Ok(WatchEvent::Resumed { .. })) => next_check = Instant::now(),
+                Some(Ok(WatchEvent::Interrupted)) => {
+                    shared.cut_off();
+                    is_cut = true;
+                    // Reaching it would say nothing of what happens from now on.
+                    owed = None;
+                }
+                Some(Ok(WatchEvent::Resumed { .. })) => {
+                    is_cut = false;
+                    next_check = Instant::now();
+                }
                 Some(Ok(WatchEvent::Compacted { .. })) | None => return Ok(()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
@@ -144,7 +159,8 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
             () = check_due(shared, next_check) => {
                 next_check = Instant::now() + check_interval(shared);
                 match check(shared, cluster).await? {
-                    Found::Same => {}
+                    Found::Same if is_cut => {}
+                    Found::Same => shared.caught_up(),
                     Found::Ahead(revision) => {
                         owed.get_or_insert((revision, Instant::now() + EVENT_LIMIT));
                     }
@@ -155,6 +171,9 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
         if let Some((revision, limit)) = owed {
             if shared.view.read().revision() >= revision {
                 owed = None;
+                if !is_cut {
+                    shared.caught_up();
+                }
             } else if Instant::now() > limit {
                 return Ok(());
             }

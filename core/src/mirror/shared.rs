@@ -2,7 +2,7 @@
 //!
 //! Owns the copy and the channels that tell of its steps. Knows nothing of how it is kept.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -21,6 +21,9 @@ pub struct Progress {
     pub resets: u64,
     /// The first read is done.
     pub ready: bool,
+    /// Since when, by the client's clock, the store may be ahead unseen: no server answers, or
+    /// the copy was cut off and has not caught up. `None` while it follows.
+    pub stale_since: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -32,4 +35,22 @@ pub(super) struct Shared {
     pub(super) changes: broadcast::Sender<Arc<Changes>>,
     pub(super) nudge: tokio::sync::Notify,
     pub(super) failure: watch::Sender<Option<Error>>,
+}
+
+impl Shared {
+    /// Says that the store may be ahead unseen from now on.
+    pub(super) fn cut_off(&self) {
+        let now = self.client.clock().now();
+        self.progress.send_if_modified(|progress| {
+            let first = progress.stale_since.is_none();
+            progress.stale_since.get_or_insert(now);
+            first
+        });
+    }
+
+    /// Says that the copy follows again.
+    pub(super) fn caught_up(&self) {
+        self.progress
+            .send_if_modified(|progress| progress.stale_since.take().is_some());
+    }
 }

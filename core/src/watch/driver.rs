@@ -56,6 +56,7 @@ pub(super) struct NewWatch {
     pub(super) id: u64,
     pub(super) request: WatchCreateRequest,
     pub(super) queue: Arc<Queue>,
+    pub(super) tell_interruptions: bool,
 }
 
 impl Hub {
@@ -103,6 +104,7 @@ struct Watch {
     request: WatchCreateRequest,
     cursor: Cursor,
     queue: Arc<Queue>,
+    tell_interruptions: bool,
     phase: Phase,
     announced: bool,
     /// Whether the stream broke since the last report.
@@ -178,12 +180,18 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Open(NewWatch { id, request, queue }) => {
+            Command::Open(NewWatch {
+                id,
+                request,
+                queue,
+                tell_interruptions,
+            }) => {
                 let cursor = Cursor::new(request.start_revision);
                 let watch = Watch {
                     request,
                     cursor,
                     queue,
+                    tell_interruptions,
                     phase: Phase::Waiting,
                     announced: false,
                     broke: false,
@@ -310,6 +318,10 @@ impl Driver {
         let mut wanted = false;
         for watch in self.watches.values_mut() {
             watch.cursor.broken();
+            if watch.tell_interruptions && !watch.broke {
+                // Reports without changes are always taken.
+                let _ = watch.queue.push(WatchEvent::Interrupted);
+            }
             watch.broke = true;
             if watch.phase != Phase::Parked {
                 watch.phase = Phase::Waiting;

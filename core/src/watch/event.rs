@@ -69,6 +69,10 @@ pub enum WatchEvent {
         /// No change up to this revision is still to come.
         revision: i64,
     },
+    /// The watch is cut off: what comes next comes late. Only if
+    /// [asked for](crate::WatchOptions::tell_interruptions), and then once until it is in place
+    /// again; before the first [`Created`](Self::Created), too.
+    Interrupted,
     /// The watch was cut off and is in place again; nothing was missed.
     Resumed {
         /// The revision it goes on from.
