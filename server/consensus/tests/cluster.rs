@@ -282,3 +282,47 @@ async fn a_message_of_another_cluster_is_refused() {
     request.body = Some(request::Body::Describe(Describe {}));
     assert_eq!(reason(&request).await, None);
 }
+
+/// Requests between members while the leader answers `READS` reads, one after the other.
+async fn requests_of_reads(lease_read: bool) -> u64 {
+    let cluster = Cluster::found_reading(&THREE, Duration::from_secs(3), lease_read).await;
+    let leader = cluster.leader(&THREE).await;
+    cluster.put(leader, "k", "v").await;
+    let before = cluster.net.requests();
+    for _ in 0..READS {
+        assert_eq!(cluster.get(leader, "k").await.as_deref(), Some("v"));
+    }
+    cluster.net.requests() - before
+}
+
+const READS: u64 = 400;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_under_the_leaders_lease_asks_no_other_member() {
+    // Heartbeats go on meanwhile, two every 300 ms.
+    let under_lease = requests_of_reads(true).await;
+    assert!(under_lease < READS / 2, "{under_lease} for {READS} reads");
+    let by_read_index = requests_of_reads(false).await;
+    assert!(by_read_index >= READS, "{by_read_index} for {READS} reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_lease_ran_out_answers_no_read_under_it() {
+    let election = Duration::from_millis(500);
+    let cluster = Cluster::found_reading(&THREE, election, true).await;
+    let old = cluster.leader(&THREE).await;
+    cluster.put(old, "k", "before").await;
+    cluster.net.isolate(old, &others(old));
+    let new = cluster.leader(&others(old)).await;
+    cluster.put(new, "k", "after").await;
+    // As soon as a rival could write, and for as long as the old leader is cut off.
+    let stale = cluster.members[&old].linearizable();
+    assert!(
+        stale.await.is_err(),
+        "it answered under a lease it had lost"
+    );
+    cluster.net.heal();
+    for id in THREE {
+        assert_eq!(cluster.get(id, "k").await.as_deref(), Some("after"));
+    }
+}

@@ -37,6 +37,8 @@ struct Links {
     services: BTreeMap<u64, PeerService>,
     /// Pairs (from, to) that nothing passes.
     cut: BTreeSet<(u64, u64)>,
+    /// Requests sent from member to member.
+    requests: u64,
 }
 
 /// The network. Clones share it.
@@ -55,6 +57,15 @@ impl Net {
             .lock()
             .cut
             .extend(others.iter().map(|other| (id, *other)));
+    }
+
+    /// How many requests members have sent to each other.
+    pub fn requests(&self) -> u64 {
+        self.0.lock().requests
+    }
+
+    fn count(&self) {
+        self.0.lock().requests += 1;
     }
 
     pub fn heal(&self) {
@@ -94,6 +105,7 @@ impl Transport for Link {
         let (net, from, to) = (self.net.clone(), self.from, to.id);
         Box::pin(async move {
             let service = net.service(from, to).ok_or_else(|| gone(true))?;
+            net.count();
             let answer = tokio::time::timeout(timeout, service.call(request)).await;
             let answer = answer.map_err(|_| gone(false))?;
             net.service(from, to).ok_or_else(|| gone(false))?;
@@ -108,7 +120,9 @@ impl Transport for Link {
             let (requests, waiting) = mpsc::channel(64);
             let (answers, responses) = mpsc::channel(64);
             tokio::spawn(async move {
-                let mut replies = service.replicate(ReceiverStream::new(waiting));
+                let counting = net.clone();
+                let waiting = ReceiverStream::new(waiting).inspect(move |_| counting.count());
+                let mut replies = service.replicate(waiting);
                 while let Some(reply) = replies.next().await {
                     let reply = net.service(from, to).map(|_| reply);
                     let broken = reply.is_none();
@@ -142,6 +156,8 @@ pub struct Cluster {
     pub members: BTreeMap<u64, Consensus>,
     pub log_tail_entries: u64,
     pub election: Duration,
+    /// Of members that are started from now on.
+    pub lease_read: bool,
 }
 
 impl Cluster {
@@ -150,12 +166,18 @@ impl Cluster {
     }
 
     pub async fn found_with(ids: &[u64], election: Duration) -> Cluster {
+        Cluster::found_reading(ids, election, false).await
+    }
+
+    /// With reads under the leader's lease, or by read index.
+    pub async fn found_reading(ids: &[u64], election: Duration, lease_read: bool) -> Cluster {
         let mut cluster = Cluster {
             net: Net::default(),
             dir: tempfile::tempdir().unwrap(),
             members: BTreeMap::new(),
             log_tail_entries: 5000,
             election,
+            lease_read,
         };
         let members: Vec<_> = ids.iter().map(|id| member(*id)).collect();
         for id in ids {
@@ -208,7 +230,7 @@ impl Cluster {
             request_timeout: PATIENCE,
             max_request_bytes: 1 << 20,
             log_tail_entries: self.log_tail_entries,
-            lease_read: false,
+            lease_read: self.lease_read,
             strict_reconfig: true,
             max_learners: 1,
             compare_rows_every: Duration::ZERO,
