@@ -12,6 +12,13 @@ import pytest
 
 LIMIT = 60.0
 
+# A shell starts what runs in the background with Ctrl-C ignored, and so do its children start,
+# these tests among them.
+LISTEN_TO_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[handfast.Server]:
@@ -64,7 +71,7 @@ def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(program: str, *args: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", program, *args],
+            [sys.executable, "-c", LISTEN_TO_CTRL_C + program, *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -10,10 +10,7 @@ import pytest
 FINISH = 60
 
 
-def test_ctrl_c_ends_a_blocking_call(server, hf, python, name, eventually):
-    with hf.lock(name):
-        process = python(
-            """
+WAITS = """
 import sys, handfast
 hf = handfast.connect(sys.argv[1])
 try:
@@ -22,15 +19,56 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
     # The client still works.
     print(hf.lock(sys.argv[2]).holder() is not None)
-""",
-            server.endpoint,
-            name,
-        )
-        eventually(lambda: len(hf.lock(name).queue().members) == 2)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=FINISH)
-        assert (out, err, process.returncode) == ("interrupted\nTrue\n", "", 0)
-        eventually(lambda: len(hf.lock(name).queue().members) == 1)
+"""
+
+AWAITS = """
+import asyncio, sys, handfast
+
+async def main():
+    async with handfast.aio.connect(sys.argv[1]) as hf:
+        try:
+            await hf.lock(sys.argv[2])
+        except asyncio.CancelledError:
+            print("interrupted", flush=True)
+            print(await hf.lock(sys.argv[2]).holder() is not None)
+            raise
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def interrupt(process, hf, name, eventually):
+    """Sends Ctrl-C to a program that waits for the lock, and expects it to leave the line."""
+    eventually(lambda: len(hf.lock(name).queue().members) == 2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=FINISH)
+    assert (out, err, process.returncode) == ("interrupted\nTrue\n", "", 0)
+    eventually(lambda: len(hf.lock(name).queue().members) == 1)
+
+
+@pytest.mark.parametrize("program", [WAITS, AWAITS], ids=["blocking", "asyncio"])
+def test_ctrl_c_ends_a_blocking_call(server, hf, python, name, eventually, program):
+    with hf.lock(name):
+        interrupt(python(program, server.endpoint, name), hf, name, eventually)
+
+
+def test_ctrl_c_ends_a_blocking_call_when_the_tests_run_in_the_background(
+    server, hf, python, name, eventually
+):
+    """As in `pytest &`: what a shell starts there ignores Ctrl-C, and so do its children.
+
+    That is what once made the test above wait for ever.
+    """
+    with hf.lock(name):
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process = python(WAITS, server.endpoint, name)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        interrupt(process, hf, name, eventually)
 
 
 FORK = """
