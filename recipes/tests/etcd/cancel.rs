@@ -1,4 +1,4 @@
-//! Cancelling at every await: whatever was under way, no key remains and the next one gets in.
+//! Cancelling where more is to be looked at than the kit does.
 
 use std::time::Duration;
 
@@ -21,107 +21,6 @@ async fn nothing_is_left(other: &Handfast, name: &str) {
         .await
         .unwrap();
     assert!(record.is_none(), "a record is left: {record:?}");
-}
-
-#[tokio::test]
-async fn an_acquisition_of_a_free_lock_dropped_at_any_point_leaves_nothing() {
-    let other = connect(shared());
-    // A new session each time, so that its opening is among the points, too.
-    for fresh in [true, false] {
-        let kept = connect(shared());
-        let mut done = false;
-        for polls in 0..MOST {
-            let hf = if fresh {
-                connect(shared())
-            } else {
-                kept.clone()
-            };
-            let name = name("cancel-free");
-            let held = poll_times(hf.lock(&name).acquire(), polls).await;
-            done = held.is_some();
-            drop(held);
-            nothing_is_left(&other, &name).await;
-            if done {
-                break;
-            }
-        }
-        assert!(done, "never got to the end");
-    }
-}
-
-#[tokio::test]
-async fn a_try_dropped_at_any_point_leaves_nothing() {
-    let (hf, other) = (connect(shared()), connect(shared()));
-    for held in [false, true] {
-        let mut done = false;
-        for polls in 0..MOST {
-            let name = name("cancel-try");
-            let holder = match held {
-                true => Some(soon(other.lock(&name).acquire()).await.unwrap()),
-                false => None,
-            };
-            let tried = poll_times(hf.lock(&name).try_acquire(), polls).await;
-            done = tried.is_some();
-            if let Some(tried) = tried {
-                assert_eq!(tried.unwrap().acquired().is_some(), !held);
-            }
-            drop(holder);
-            nothing_is_left(&other, &name).await;
-            if done {
-                break;
-            }
-        }
-        assert!(done, "never got to the end");
-    }
-}
-
-#[tokio::test]
-async fn a_wait_dropped_at_any_point_leaves_nothing() {
-    let (hf, other) = (connect(shared()), connect(shared()));
-    let client = client(shared());
-    let mut done = false;
-    for polls in 0..MOST {
-        let name = name("cancel-wait");
-        let holder = soon(other.lock(&name).acquire()).await.unwrap();
-        let release = tokio::spawn({
-            let (client, name) = (client.clone(), name.clone());
-            async move {
-                // Lets go once somebody waits, or nobody will any more.
-                let waits = queue_of(&client, &name, 2);
-                let _ = tokio::time::timeout(Duration::from_millis(300), waits).await;
-                drop(holder);
-            }
-        });
-        let granted = poll_times(hf.lock(&name).acquire(), polls).await;
-        done = granted.is_some();
-        drop(granted);
-        soon(release).await.unwrap();
-        nothing_is_left(&other, &name).await;
-        if done {
-            break;
-        }
-    }
-    assert!(done, "never got to the end");
-}
-
-#[tokio::test]
-async fn a_campaign_dropped_at_any_point_withdraws_the_candidate() {
-    let hf = connect(shared());
-    let client = client(shared());
-    let mut done = false;
-    for polls in 0..MOST {
-        let name = name("cancel-campaign");
-        let elected = poll_times(hf.election(&name).value("v").campaign(), polls).await;
-        done = elected.is_some();
-        drop(elected);
-        let next = connect(shared()).election(&name).value("w");
-        drop(soon(next.campaign()).await.unwrap());
-        queue_of(&client, &name, 0).await;
-        if done {
-            break;
-        }
-    }
-    assert!(done, "never got to the end");
 }
 
 #[tokio::test]

@@ -55,8 +55,9 @@ const BELOW: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that tests and tools are made of; nothing of the product may be built with them.
-const OUTSIDE: [&str; 5] = [
+const OUTSIDE: [&str; 6] = [
     "handfast-checker",
+    "handfast-kit",
     "handfast-sim",
     "handfast-tests",
     "handfast-examples",

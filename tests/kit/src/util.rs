@@ -15,15 +15,17 @@ use handfast::{
 use crate::server::Server;
 
 /// Longer than anything takes that does not hang.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(20);
 /// A TTL that does not end during a test.
-pub(crate) const TTL: Duration = Duration::from_secs(60);
+pub const TTL: Duration = Duration::from_secs(60);
 
-pub(crate) fn connect(server: &Server) -> Handfast {
+/// The recipes on this server, with [`TTL`].
+pub fn connect(server: &Server) -> Handfast {
     connect_with(server, TTL)
 }
 
-pub(crate) fn connect_with(server: &Server, ttl: Duration) -> Handfast {
+/// The recipes on this server.
+pub fn connect_with(server: &Server, ttl: Duration) -> Handfast {
     Handfast::builder()
         .endpoints(&server.endpoint)
         .ttl(ttl)
@@ -32,7 +34,8 @@ pub(crate) fn connect_with(server: &Server, ttl: Duration) -> Handfast {
         .unwrap()
 }
 
-pub(crate) fn client(server: &Server) -> Client {
+/// A client of this server.
+pub fn client(server: &Server) -> Client {
     Client::builder()
         .endpoints(&server.endpoint)
         .build()
@@ -40,21 +43,21 @@ pub(crate) fn client(server: &Server) -> Client {
 }
 
 /// A name no other test, and no other run, uses.
-pub(crate) fn name(stem: &str) -> String {
+pub fn name(stem: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{stem}-{:x}-{count}", rand::random::<u32>())
 }
 
 /// `work`, or a panic when it hangs.
-pub(crate) async fn soon<F: Future>(work: F) -> F::Output {
+pub async fn soon<F: Future>(work: F) -> F::Output {
     tokio::time::timeout(LONG, work)
         .await
         .expect("it takes too long")
 }
 
 /// Waits until `look` finds something.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -66,19 +69,19 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut
 }
 
 /// The pairs under the name, oldest first.
-pub(crate) async fn queue(client: &Client, name: &str) -> Vec<KeyValue> {
+pub async fn queue(client: &Client, name: &str) -> Vec<KeyValue> {
     let mut kvs = client.range(format!("{name}/")).prefix().await.unwrap().kvs;
     kvs.sort_by_key(|pair| pair.create_revision);
     kvs
 }
 
 /// Waits until `count` keys are under the name.
-pub(crate) async fn queue_of(client: &Client, name: &str, count: usize) -> Vec<KeyValue> {
+pub async fn queue_of(client: &Client, name: &str, count: usize) -> Vec<KeyValue> {
     until(|| async { Some(queue(client, name).await).filter(|keys| keys.len() == count) }).await
 }
 
 /// Polls `work` at most `polls` times; `None` if it was not done by then. It is dropped then.
-pub(crate) async fn poll_times<F: Future>(work: F, polls: usize) -> Option<F::Output> {
+pub async fn poll_times<F: Future>(work: F, polls: usize) -> Option<F::Output> {
     let mut work = pin!(work);
     let mut left = polls;
     std::future::poll_fn(|context| {
@@ -96,7 +99,7 @@ pub(crate) async fn poll_times<F: Future>(work: F, polls: usize) -> Option<F::Ou
 }
 
 /// Ends the session's lease behind its back.
-pub(crate) async fn revoke(client: &Client, hf: &Handfast) {
+pub async fn revoke(client: &Client, hf: &Handfast) {
     let lease = hf.session().unwrap().lease().expect("a lease");
     client.lease_revoke(lease).await.unwrap();
 }

@@ -15,14 +15,16 @@ use tokio::{
 };
 
 /// Passes bytes on; while it swallows, none come back.
-pub(crate) struct Proxy {
-    pub(crate) endpoint: String,
+pub struct Proxy {
+    /// Where clients find it.
+    pub endpoint: String,
     swallowing: Arc<AtomicBool>,
     cut: watch::Sender<()>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: SocketAddr) -> Self {
+    /// A proxy in front of the server.
+    pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let swallowing = Arc::new(AtomicBool::new(false));
@@ -46,12 +48,12 @@ impl Proxy {
     }
 
     /// Loses every answer from now on.
-    pub(crate) fn swallow(&self) {
+    pub fn swallow(&self) {
         self.swallowing.store(true, Ordering::SeqCst);
     }
 
     /// Ends all connections and passes everything on from now on.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.swallowing.store(false, Ordering::SeqCst);
         self.cut.send_replace(());
     }

@@ -17,8 +17,9 @@ use rustix::process::{Pid, Signal, kill_process};
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A server of a test's own, or one shared by many.
-pub(crate) struct Server {
-    pub(crate) endpoint: String,
+pub struct Server {
+    /// `http://host:port`.
+    pub endpoint: String,
     process: Option<Process>,
 }
 
@@ -30,7 +31,7 @@ struct Process {
 }
 
 /// The server for tests that leave it as it is.
-pub(crate) fn shared() -> &'static Server {
+pub fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(|| match std::env::var("HANDFAST_TEST_ENDPOINT") {
         Ok(endpoint) => Server {
@@ -43,7 +44,7 @@ pub(crate) fn shared() -> &'static Server {
 
 impl Server {
     /// A server that the test may stop, or `None` when an endpoint is given from outside.
-    pub(crate) fn own() -> Option<Self> {
+    pub fn own() -> Option<Self> {
         if std::env::var_os("HANDFAST_TEST_ENDPOINT").is_some() {
             eprintln!("left out: it would have to control the server");
             return None;
@@ -61,7 +62,8 @@ impl Server {
         })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens for clients.
+    pub fn address(&self) -> SocketAddr {
         self.endpoint
             .trim_start_matches("http://")
             .parse()
@@ -77,16 +79,18 @@ impl Server {
         kill_process(*pid, signal).expect("the process is there");
     }
 
-    pub(crate) fn pause(&self) {
+    /// Stops it where it stands.
+    pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    pub(crate) fn resume(&self) {
+    /// Lets it go on.
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
     /// Kills the server without warning.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         let process = self.process.as_mut().expect("a server of the test's own");
         let (mut shell, stdin, _) = process.running.take().expect("it runs");
@@ -95,7 +99,7 @@ impl Server {
     }
 
     /// Starts it again on the same data and ports.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.process
             .as_mut()
             .expect("a server of the test's own")
@@ -103,7 +107,7 @@ impl Server {
     }
 
     /// `etcdctl` for this server.
-    pub(crate) fn etcdctl(&self, arguments: &[&str]) -> Command {
+    pub fn etcdctl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("etcdctl");
         command
             .env("ETCDCTL_API", "3")
