@@ -27,6 +27,7 @@ use crate::{
     ask::{AskError, Peers},
     counters::Counters,
     error::ProposeError,
+    forward::Forwarder,
     machine::RaftHandle,
     pending::{Pending, Reply},
     standing::Standing,
@@ -125,6 +126,7 @@ enum Refused {
 pub(crate) struct Batcher {
     pub(crate) raft: RaftHandle,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) forwarder: Forwarder,
     pub(crate) standing: Arc<Standing>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) counters: Arc<Counters>,
@@ -224,7 +226,7 @@ impl Batcher {
             proposal: proposal.encoded(),
         });
         let timeout = left.min(FORWARD_TIMEOUT);
-        match self.peers.ask(leader, body, timeout).await {
+        match self.forwarder.ask(leader, body, timeout).await {
             Ok(response::Body::Proposed(_)) => Ok(()),
             Ok(_) => Err(Refused::Perhaps),
             Err(error) => {

@@ -16,6 +16,7 @@ mod ask;
 mod batcher;
 mod counters;
 mod error;
+mod forward;
 mod guard;
 mod hashes;
 mod join;

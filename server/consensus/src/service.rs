@@ -27,8 +27,8 @@ use crate::{
     wire,
 };
 
-/// Appends of one pipe that are handed to raft before the first is answered.
-const APPENDS_AHEAD: usize = 64;
+/// Requests of one pipe that are handed to raft before the first is answered.
+const REQUESTS_AHEAD: usize = 64;
 
 /// Answers other members. Clones share the member.
 #[derive(Clone)]
@@ -44,37 +44,37 @@ impl PeerService {
     }
 
     /// Answers one request. Cancel safe: what was begun goes on.
-    pub async fn call(&self, request: Request) -> Response {
-        let answer = match self.check(&request) {
-            Ok(body) => self.answer(request.from, body).await,
-            Err(refusal) => Err(refusal),
+    pub async fn call(&self, mut request: Request) -> Response {
+        let answer = match request.body.take() {
+            None => Err(refuse(Reason::Invalid, "a request without content")),
+            Some(body) => match self.check(&request, &body) {
+                Ok(()) => self.answer(request.from, body).await,
+                Err(refusal) => Err(refusal),
+            },
         };
         let body = answer.unwrap_or_else(response::Body::Refusal);
         Response { body: Some(body) }
     }
 
-    /// Answers the appends of a pipe, in their order; others are refused.
+    /// Answers the requests of a pipe, in their order.
     pub fn replicate(
         &self,
         requests: impl Stream<Item = Request> + Send + Unpin + 'static,
     ) -> impl Stream<Item = Response> + Send + 'static {
         let this = self.clone();
-        // Ordered and eager: raft gets the appends in the order in which they came, each before
+        // Ordered and eager: raft gets them in the order in which they came, each before
         // the one ahead of it is on disk.
         let answers = requests.map(move |request| {
             let this = this.clone();
             async move { this.call(request).await }
         });
-        answers.buffered(APPENDS_AHEAD)
+        answers.buffered(REQUESTS_AHEAD)
     }
 
-    fn check(&self, request: &Request) -> Result<request::Body, Refusal> {
+    fn check(&self, request: &Request, body: &request::Body) -> Result<(), Refusal> {
         let (inner, me) = (&self.inner, self.inner.peers.me());
-        let Some(body) = request.body.clone() else {
-            return Err(refuse(Reason::Invalid, "a request without content"));
-        };
         if matches!(body, request::Body::Describe(_) | request::Body::Join(_)) {
-            return Ok(body);
+            return Ok(());
         }
         let ours = inner.peers.cluster_id();
         if request.cluster_id != ours {
@@ -91,14 +91,14 @@ impl PeerService {
             let detail = format!("this is member {me:x}, not {:x}", request.to);
             return Err(refuse(Reason::WrongMember, &detail));
         }
-        if self.is_outsider(request.from, &body) {
+        if self.is_outsider(request.from, body) {
             let detail = format!("member {:x} is not in the membership", request.from);
             return Err(Refusal {
                 membership_index: inner.peers.membership_index(),
                 ..refuse(Reason::NotAMember, &detail)
             });
         }
-        Ok(body)
+        Ok(())
     }
 
     /// Whether the sender may not ask this. A leader may be a member that this one has yet to hear

@@ -17,6 +17,7 @@ use crate::{
     ask::Peers,
     batcher::{self, Batcher, Proposer},
     counters::Counters,
+    forward::{Carrier, Forwarder},
     guard::Guard,
     hashes::{Comparer, Hashes},
     leader,
@@ -188,9 +189,16 @@ fn assemble(base: Base, settings: &Settings, receiver: Receiver) -> (Arc<Inner>,
 
 /// What brings writes, reads and renewals to the leader.
 fn spawn_ways(tasks: &mut JoinSet<()>, inner: &Inner, queues: Queues, settings: &Settings) {
+    let (forwarder, parcels) = Forwarder::new();
+    let carrier = Carrier {
+        peers: Arc::clone(&inner.peers),
+        patience: settings.election_timeout * 2,
+    };
+    tasks.spawn(carrier.run(parcels));
     let batcher = Batcher {
         raft: inner.raft.clone(),
         peers: Arc::clone(&inner.peers),
+        forwarder,
         standing: Arc::clone(&inner.standing),
         pending: Arc::clone(&inner.pending),
         counters: Arc::clone(&inner.counters),
