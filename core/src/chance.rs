@@ -38,6 +38,12 @@ impl Chance {
         }
     }
 
+    /// An id nobody else draws: positive, 63 random bits.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.lease_id()
+    }
+
     /// A lease id of the caller's own choice: positive, 63 random bits.
     pub(crate) fn lease_id(&self) -> i64 {
         match &self.0 {

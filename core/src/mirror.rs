@@ -42,17 +42,7 @@ impl Mirror {
     /// within the client's timeout.
     pub async fn open(client: &Client, prefix: impl IntoBytes) -> Result<Self, Error> {
         let mirror = Self::start(client, prefix);
-        let mut failure = mirror.shared.failure.subscribe();
-        let mut progress = mirror.shared.progress.subscribe();
-        tokio::select! {
-            biased;
-            _ = progress.wait_for(|progress| progress.ready) => {}
-            failed = failure.wait_for(Option::is_some) => {
-                if let Ok(Some(error)) = failed.as_deref() {
-                    return Err(error.clone());
-                }
-            }
-        }
+        mirror.ready().await?;
         Ok(mirror)
     }
 
@@ -62,15 +52,29 @@ impl Mirror {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(client: &Client, prefix: impl IntoBytes) -> Self {
+        Self::start_with(client, prefix.into_bytes(), false)
+    }
+
+    /// [`start`](Self::start) for the one key `key`, which then is the [`prefix`](Self::prefix).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start_key(client: &Client, key: impl IntoBytes) -> Self {
+        Self::start_with(client, key.into_bytes(), true)
+    }
+
+    fn start_with(client: &Client, prefix: Bytes, exact: bool) -> Self {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             client: client.clone(),
-            prefix: prefix.into_bytes(),
+            prefix,
+            exact,
             view: RwLock::new(View::default()),
             progress: watch::Sender::new(Progress {
                 revision: 0,
                 resets: 0,
                 ready: false,
+                cluster: 0,
                 stale_since: Some(client.clock().now()),
             }),
             changes: broadcast::Sender::new(BATCHES_KEPT),
@@ -82,6 +86,25 @@ impl Mirror {
             shared,
             _stop: Arc::new(stop.drop_guard()),
         }
+    }
+
+    /// Waits for the first read. Cancel safe.
+    ///
+    /// # Errors
+    /// Why the last try of it failed; it is tried again nevertheless.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let mut failure = self.shared.failure.subscribe();
+        let mut progress = self.shared.progress.subscribe();
+        tokio::select! {
+            biased;
+            _ = progress.wait_for(|progress| progress.ready) => {}
+            failed = failure.wait_for(Option::is_some) => {
+                if let Ok(Some(error)) = failed.as_deref() {
+                    return Err(error.clone());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The prefix copied.
@@ -172,8 +195,15 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// The copy after the changes returned last.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.last
+    }
+
     /// The next changes, all of one step of the copy. Cancel safe.
     ///
+    /// A step is a revision, or a read anew.
     /// A subscriber that is far behind gets the difference in one piece.
     pub async fn next(&mut self) -> Arc<Changes> {
         loop {

@@ -35,7 +35,7 @@ async fn follow(shared: &Shared) {
             Ok((view, id)) => {
                 let other = *cluster.get_or_insert(id) != id;
                 cluster = Some(id);
-                install(shared, view, other);
+                install(shared, view, id, other);
                 shared.failure.send_replace(None);
                 let begun = Instant::now();
                 let ended = watch(shared, id).await;
@@ -71,12 +71,7 @@ async fn load(shared: &Shared) -> Result<(View, u64), Error> {
 async fn load_once(shared: &Shared) -> Result<(View, u64), Error> {
     let end = prefix_end(&shared.prefix);
     let mut pairs = BTreeMap::new();
-    let first = shared
-        .client
-        .range(&shared.prefix)
-        .prefix()
-        .limit(PAGE)
-        .await?;
+    let first = shared.range().limit(PAGE).await?;
     let (revision, cluster) = (first.header.revision, first.header.cluster_id);
     let mut page = first;
     loop {
@@ -102,7 +97,7 @@ fn after(key: &[u8]) -> Bytes {
 }
 
 /// Puts a freshly read view in place and reports the difference.
-fn install(shared: &Shared, mut view: View, other_cluster: bool) {
+fn install(shared: &Shared, mut view: View, cluster: u64, other_cluster: bool) {
     let revision = view.revision();
     let mut current = shared.view.write();
     view.set_step(current.step() + 1);
@@ -118,6 +113,7 @@ fn install(shared: &Shared, mut view: View, other_cluster: bool) {
         progress.revision = revision;
         progress.resets += u64::from(reset);
         progress.ready = true;
+        progress.cluster = cluster;
         progress.stale_since = None;
     });
 }
@@ -125,7 +121,11 @@ fn install(shared: &Shared, mut view: View, other_cluster: bool) {
 /// Follows the watch until it cannot go on and the copy must be read anew.
 async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
     let from = shared.view.read().revision() + 1;
-    let options = WatchOptions::prefix(&shared.prefix)
+    let options = match shared.exact {
+        true => WatchOptions::key(&shared.prefix),
+        false => WatchOptions::prefix(&shared.prefix),
+    };
+    let options = options
         .start_revision(from)
         .progress_notify()
         .tell_interruptions();
@@ -212,11 +212,7 @@ async fn check(shared: &Shared, cluster: u64) -> Result<Found, Error> {
         let view = shared.view.read();
         (view.revision(), view.len())
     };
-    let newer = shared
-        .client
-        .range(&shared.prefix)
-        .prefix()
-        .min_mod_revision(seen + 1);
+    let newer = shared.range().min_mod_revision(seen + 1);
     let answer = newer.keys_only().limit(1).await?;
     let now = answer.header.revision;
     if now < seen || answer.header.cluster_id != cluster {
@@ -238,13 +234,24 @@ fn advance(shared: &Shared, revision: i64) {
         .send_modify(|progress| progress.revision = revision);
 }
 
+/// Takes in whole revisions, each as a step of its own: what one transaction did stays together,
+/// and what several did stays apart.
 fn take_in(shared: &Shared, revision: i64, events: Vec<Event>) {
     let mut view = shared.view.write();
-    let changes = view.take_in(revision, events);
-    if !changes.changes.is_empty() {
-        // No subscriber is no error.
-        let _ = shared.changes.send(Arc::new(changes));
+    let mut events = events.into_iter().peekable();
+    while let Some(first) = events.next() {
+        let at = first.kv.mod_revision;
+        let mut step = vec![first];
+        step.extend(std::iter::from_fn(|| {
+            events.next_if(|event| event.kv.mod_revision == at)
+        }));
+        let changes = view.take_in(at, step);
+        if !changes.changes.is_empty() {
+            // No subscriber is no error.
+            let _ = shared.changes.send(Arc::new(changes));
+        }
     }
+    view.advance(revision);
     let revision = view.revision();
     shared
         .progress

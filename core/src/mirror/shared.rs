@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::{broadcast, watch};
 
 use super::view::{Changes, View};
-use crate::{Client, Error};
+use crate::{Client, Error, Range};
 
 /// How far the copy is, and whether it follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Progress {
     pub resets: u64,
     /// The first read is done.
     pub ready: bool,
+    /// The id of the cluster the copy was read from; 0 before the first read.
+    pub cluster: u64,
     /// Since when, by the client's clock, the store may be ahead unseen: no server answers, or
     /// the copy was cut off and has not caught up. `None` while it follows.
     pub stale_since: Option<Duration>,
@@ -30,6 +32,8 @@ pub struct Progress {
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) prefix: Bytes,
+    /// Whether the prefix is the only key.
+    pub(super) exact: bool,
     pub(super) view: RwLock<View>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) changes: broadcast::Sender<Arc<Changes>>,
@@ -38,6 +42,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// A read of all that is copied.
+    pub(super) fn range(&self) -> Range {
+        let range = self.client.range(&self.prefix);
+        if self.exact { range } else { range.prefix() }
+    }
+
     /// Says that the store may be ahead unseen from now on.
     pub(super) fn cut_off(&self) {
         let now = self.client.clock().now();
