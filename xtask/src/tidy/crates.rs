@@ -4,7 +4,7 @@ use super::{Finding, source::Source};
 use crate::metadata::Package;
 
 /// Each crate of the product with what it may be built with, lowest first.
-const BELOW: [(&str, &[&str]); 10] = [
+const BELOW: [(&str, &[&str]); 12] = [
     ("handfast-proto", &[]),
     ("handfast-fault", &[]),
     ("handfast-storage", &["handfast-proto", "handfast-fault"]),
@@ -43,6 +43,15 @@ const BELOW: [(&str, &[&str]); 10] = [
         ],
     ),
     (
+        "handfast-bindings",
+        &[
+            "handfast-proto",
+            "handfast-core",
+            "handfast",
+            "handfast-server",
+        ],
+    ),
+    (
         "handfast-python",
         &[
             "handfast-proto",
@@ -50,6 +59,18 @@ const BELOW: [(&str, &[&str]); 10] = [
             "handfast",
             "handfast-server",
             "handfast-cli",
+            "handfast-bindings",
+        ],
+    ),
+    (
+        "handfast-node",
+        &[
+            "handfast-proto",
+            "handfast-core",
+            "handfast",
+            "handfast-server",
+            "handfast-cli",
+            "handfast-bindings",
         ],
     ),
 ];

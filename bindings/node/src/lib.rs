@@ -1,0 +1,1 @@
+//! `@handfast/native-…`: the client, the recipes and an embedded server for Node.
