@@ -63,6 +63,33 @@ pub enum Error {
         /// What others use it for.
         found: Kind,
     },
+    /// Somebody else published since; nothing was published now, unless it is in doubt.
+    #[error("config {name}: {}", Conflict { since, revision, changed, by, in_doubt })]
+    PublishConflict {
+        /// The key or the prefix.
+        name: String,
+        /// The revision after which nothing should have been published.
+        since: i64,
+        /// The store's revision now: read again at this one or later.
+        revision: i64,
+        /// The keys that changed, with their revisions; none if keys were deleted.
+        changed: Vec<String>,
+        /// Who published last, if it was done by this library.
+        by: Option<String>,
+        /// An earlier try of the same call may have been carried out, and the history that would
+        /// tell is compacted away.
+        in_doubt: bool,
+    },
+    /// What is published is not acceptable to this program, and it has no earlier value.
+    #[error("config {name} at revision {revision}: {problem}; publish a value that is accepted")]
+    ConfigRefused {
+        /// The key or the prefix.
+        name: String,
+        /// The revision it was read at.
+        revision: i64,
+        /// What is wrong.
+        problem: String,
+    },
     /// An argument is out of its bounds.
     #[error("{argument}: {problem}")]
     InvalidArgument {
@@ -88,6 +115,8 @@ impl Error {
             Self::Lost { .. } => "LOCK_LOST",
             Self::SessionLost { .. } => "SESSION_LOST",
             Self::KindConflict { .. } => "KIND_CONFLICT",
+            Self::PublishConflict { .. } => "CONFLICT",
+            Self::ConfigRefused { .. } => "CONFIG_REFUSED",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Closed => "CLOSED",
             Self::Client(error) => match error.kind() {
@@ -143,6 +172,32 @@ impl Error {
             SessionError::Client(error) => Self::Client(error),
             other => Self::invalid("session", other.to_string()),
         }
+    }
+}
+
+struct Conflict<'a> {
+    since: &'a i64,
+    revision: &'a i64,
+    changed: &'a [String],
+    by: &'a Option<String>,
+    in_doubt: &'a bool,
+}
+
+impl fmt::Display for Conflict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "changed since revision {}: ", self.since)?;
+        match self.changed {
+            [] => f.write_str("a key was deleted")?,
+            changed => f.write_str(&changed.join(", "))?,
+        }
+        if let Some(by) = self.by {
+            write!(f, ", last by {by}")?;
+        }
+        write!(f, "; the revision is {} now: ", self.revision)?;
+        f.write_str(match self.in_doubt {
+            true => "this may have been published before that; read it again",
+            false => "nothing was published; read it again and publish on top of that",
+        })
     }
 }
 
