@@ -130,6 +130,33 @@ pub struct HeldName {
     pub kind: Option<Kind>,
     /// When the holder began to wait for it, in milliseconds since 1970 by the holder's clock.
     pub since_unix_ms: u64,
+    /// The key in the queue that the name was granted to; empty if the record cannot be read.
+    pub key: Bytes,
+}
+
+impl HeldName {
+    /// Reads the record of `name`, which is at `own/<name>` under the metadata prefix.
+    #[must_use]
+    pub fn read(name: Bytes, record: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Record {
+            kind: Kind,
+            #[serde(default)]
+            own: String,
+            #[serde(default)]
+            since_unix_ms: u64,
+        }
+        let record: Option<Record> = serde_json::from_slice(record).ok();
+        let key = record
+            .as_ref()
+            .map(|record| [&name, &b"/"[..], record.own.as_bytes()].concat());
+        Self {
+            kind: record.as_ref().map(|record| record.kind),
+            since_unix_ms: record.map_or(0, |record| record.since_unix_ms),
+            key: key.unwrap_or_default().into(),
+            name,
+        }
+    }
 }
 
 impl Handfast {
@@ -218,24 +245,11 @@ impl Handfast {
     /// # Errors
     /// That the server could not be asked.
     pub async fn held_names(&self) -> Result<Vec<HeldName>, Error> {
-        #[derive(Deserialize)]
-        struct Record {
-            kind: Kind,
-            #[serde(default)]
-            since_unix_ms: u64,
-        }
         let prefix = [&self.metadata_prefix()[..], b"own/"].concat();
         let pairs = self.pairs(&prefix).await?;
         Ok(pairs
             .iter()
-            .map(|pair| {
-                let record: Option<Record> = serde_json::from_slice(&pair.value).ok();
-                HeldName {
-                    name: pair.key.slice(prefix.len()..),
-                    kind: record.as_ref().map(|record| record.kind),
-                    since_unix_ms: record.map_or(0, |record| record.since_unix_ms),
-                }
-            })
+            .map(|pair| HeldName::read(pair.key.slice(prefix.len()..), &pair.value))
             .collect())
     }
 

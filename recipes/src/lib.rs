@@ -35,6 +35,6 @@ pub use handfast::{Handfast, HandfastBuilder, HeldName};
 pub use handfast_core as core;
 pub use handfast_core::session::{LostReason, Session, SessionRecord, State};
 pub use kind::Kind;
-pub use line::{tenure::Tenure, txn::GuardedTxn};
+pub use line::{parse_place, tenure::Tenure, txn::GuardedTxn};
 pub use lock::{Lock, LockGuard, LockLine, TryLock};
 pub use member::{Member, Waiting};

@@ -176,6 +176,15 @@ pub(crate) fn lease_of(own: &[u8]) -> Option<i64> {
     parse_lease_hex(lease)
 }
 
+/// The name and the lease in a key that is spelled like a place in a queue, for whoever looks at
+/// a store without knowing its names. Whether it is one depends on the pair: see [`Line::is_place`].
+#[must_use]
+pub fn parse_place(key: &Bytes) -> Option<(Bytes, i64)> {
+    let slash = key.iter().rposition(|byte| *byte == b'/')?;
+    let lease = lease_of(&key[slash + 1..])?;
+    (slash > 0).then(|| (key.slice(..slash), lease))
+}
+
 fn joined(parts: &[&[u8]]) -> Bytes {
     Bytes::from(parts.concat())
 }
@@ -210,6 +219,14 @@ mod tests {
         ] {
             assert_eq!(lease_of(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_place_is_read_from_its_key() {
+        let read = |key: &'static str| parse_place(&Bytes::from_static(key.as_bytes()));
+        assert_eq!(read("jobs/a/1f-2"), Some(("jobs/a".into(), 0x1f)));
+        assert_eq!(read("jobs/a/config"), None);
+        assert_eq!((read("/1f"), read("1f")), (None, None));
     }
 
     #[test]
