@@ -38,6 +38,7 @@ mod duplex;
 mod endpoint;
 mod environment;
 mod error;
+pub mod held;
 mod keep_alive;
 mod kv;
 mod lease;

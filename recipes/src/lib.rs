@@ -21,6 +21,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod acquire;
+mod config;
 mod election;
 mod error;
 mod handfast;
@@ -28,13 +29,20 @@ mod kind;
 mod line;
 mod lock;
 mod member;
+mod tenure;
 
+pub use config::{
+    Config, ConfigBuilder, ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind,
+    ConfigSet, ConfigSource, ConfigValue, Publication, Publish, Published, SnapshotFuture,
+    SnapshotStore,
+};
 pub use election::{Candidates, Election, Leader, Leadership, Observer};
 pub use error::Error;
 pub use handfast::{Handfast, HandfastBuilder, HeldName};
 pub use handfast_core as core;
 pub use handfast_core::session::{LostReason, Session, SessionRecord, State};
 pub use kind::Kind;
-pub use line::{parse_place, tenure::Tenure, txn::GuardedTxn};
+pub use line::parse_place;
 pub use lock::{Lock, LockGuard, LockLine, TryLock};
 pub use member::{Member, Waiting};
+pub use tenure::{GuardedTxn, Tenure};

@@ -8,10 +8,8 @@ pub(crate) mod breaking;
 pub(crate) mod entry;
 mod leave;
 pub(crate) mod look;
-mod over;
 mod place;
 pub(crate) mod tenure;
-pub(crate) mod txn;
 mod txns;
 
 use bytes::Bytes;
@@ -35,13 +33,6 @@ pub(crate) struct Grant {
     pub(crate) own: String,
     #[serde(default)]
     pub(crate) since_unix_ms: u64,
-}
-
-/// `_handfast/note/<key>`: why somebody deleted another's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Note {
-    pub(crate) by: String,
-    pub(crate) why: String,
 }
 
 /// The keys of one name.
@@ -97,7 +88,7 @@ impl Line {
     }
 
     pub(crate) fn note_key(&self, key: &[u8]) -> Bytes {
-        joined(&[&self.metadata, b"note/", key])
+        handfast_core::held::note_key(&self.metadata, key)
     }
 
     /// Whether `pair` is somebody's place in this queue.

@@ -15,6 +15,7 @@ mod options;
 mod parked;
 mod reaper;
 mod record;
+mod sending;
 mod state;
 mod witness;
 
@@ -28,6 +29,7 @@ pub use epoch::Epoch;
 pub use options::{DEFAULT_METADATA_PREFIX, DEFAULT_TTL, SessionOptions};
 pub use reaper::Reaped;
 pub use record::{SessionRecord, lease_hex, parse_lease_hex, record_key};
+pub use sending::{Unanswered, commit};
 pub use state::{Lost, LostReason, SessionError, State};
 
 use course::{Phase, Shared};

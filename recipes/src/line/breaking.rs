@@ -3,9 +3,9 @@
 //! Owns the guarded delete and the note that tells the loser by whom and why.
 
 use bytes::Bytes;
-use handfast_core::{Client, Compare, Op};
+use handfast_core::{Client, Compare, Op, held::Note};
 
-use super::{Line, Note, look};
+use super::{Line, look};
 use crate::{Error, Member};
 
 /// How long the note stays, in seconds.

@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use handfast_core::{
     Backoff, Epoch, KeyValue,
-    session::{Departure, LostReason},
+    held::why_gone,
+    session::{self, Departure, LostReason, Unanswered},
 };
 
 use super::{
     Grant, Line,
     leave::Left,
     look,
-    over::{self, Unanswered},
     place::Place,
     txns::{self, Attempted, Joined, Leaving, Seen, Standing},
 };
@@ -193,7 +193,7 @@ impl Entry {
         self.place_mut().doubtful = true;
         let mut doubt = before;
         let place = self.place();
-        let answer = over::commit(&place.epoch, &mut doubt, || build(place)).await;
+        let answer = session::commit(&place.epoch, &mut doubt, || build(place)).await;
         self.place_mut().doubtful = doubt;
         answer.map_err(|unanswered| self.failed(unanswered))
     }
@@ -263,7 +263,7 @@ impl Entry {
         build: impl Fn() -> handfast_core::Txn,
     ) -> Result<handfast_core::TxnResponse, Error> {
         let mut doubt = false;
-        let answer = over::commit(&self.place().epoch, &mut doubt, build).await;
+        let answer = session::commit(&self.place().epoch, &mut doubt, build).await;
         answer.map_err(|unanswered| self.failed(unanswered))
     }
 
@@ -323,7 +323,7 @@ impl Entry {
     /// The own key is gone while waiting: why?
     async fn thrown_out(&self) -> Error {
         let place = self.place();
-        match look::why_gone(&place.epoch, &place.line, &place.key).await {
+        match why_gone(&place.epoch, &place.key).await {
             LostReason::Revoked => place.line.session_lost(LostReason::Revoked),
             reason => place.line.lost(reason),
         }

@@ -2,23 +2,17 @@
 //!
 //! Owns the listing. Knows nothing of taking part.
 
-use std::time::Duration;
-
 use handfast_core::{
-    Client, Epoch, ErrorKind, KeyValue, Op, SortOrder, SortTarget,
-    session::{LostReason, SessionRecord, record_key},
+    Client, ErrorKind, KeyValue, Op, SortOrder, SortTarget,
+    session::{SessionRecord, record_key},
 };
 
-use super::{
-    Line,
-    txns::{self, Seen},
-};
+use super::{Line, txns::Seen};
 use crate::Member;
 
 const PAGE: i64 = 500;
 /// How many session records one transaction reads.
 const RECORDS: usize = 100;
-const WHY_LIMIT: Duration = Duration::from_secs(1);
 
 /// All pairs that are places with a create revision below `revision`, oldest first.
 pub(super) async fn pairs_before(
@@ -112,24 +106,4 @@ pub(crate) async fn name_sessions(
         }
     }
     Ok(())
-}
-
-/// Why an own key is gone: somebody's note, the end of the lease, or nobody knows.
-pub(super) async fn why_gone(epoch: &Epoch, line: &Line, key: &[u8]) -> LostReason {
-    let client = epoch.client().with_timeout(WHY_LIMIT);
-    if let Ok(Some(pair)) = client.get(line.note_key(key)).await
-        && let Some(note) = txns::note(&pair.value)
-    {
-        return LostReason::Broken {
-            by: note.by,
-            why: note.why,
-        };
-    }
-    match client.lease_time_to_live(epoch.lease(), false).await {
-        Err(error) if error.kind() == ErrorKind::LeaseNotFound => {
-            epoch.report_lease_gone();
-            epoch.lost().await
-        }
-        _ => LostReason::Deleted,
-    }
 }

@@ -2,12 +2,11 @@
 //!
 //! Owns what the store is asked to do. Knows nothing of when.
 
-use bytes::Bytes;
 use handfast_core::{
     Client, Compare, Error, KeyValue, Op, RangeResponse, SortOrder, SortTarget, Txn, TxnResponse,
 };
 
-use super::{Grant, Line, Note, place::Place};
+use super::{Grant, Line, place::Place};
 
 /// How many keys a failed try looks at for the holder; more are read only if all are foreign.
 const GLANCE: i64 = 8;
@@ -333,9 +332,4 @@ fn forget_own_grant(place: &Place) -> Op {
     let line = &place.line;
     let mine = Compare::value(&line.grant_key).eq(&place.grant);
     Op::txn([mine], [Op::delete(&line.grant_key)], [])
-}
-
-/// Reads the note on a deleted key.
-pub(super) fn note(value: &Bytes) -> Option<Note> {
-    serde_json::from_slice(value).ok()
 }

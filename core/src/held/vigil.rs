@@ -1,0 +1,115 @@
+//! The task that watches over what is held.
+//!
+//! Owns noticing the end: the key deleted by somebody, the lease lost, a limit reached. Gives the
+//! key back where nobody else does.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Notice, hold::Hold};
+use crate::{
+    Backoff, ErrorKind, Mirror,
+    session::{Departure, LostReason},
+};
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
+/// Sleeps are cut to this, since they do not count time in which the machine was suspended.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs until the hold has ended.
+pub(super) async fn keep(hold: Arc<Hold>, notice: Notice) {
+    let may_look = match notice {
+        Notice::Watch => keep_by_watch(&hold).await,
+        Notice::Mirror(mirror) => keep_by_mirror(&hold, &mirror).await,
+    };
+    if !may_look {
+        return;
+    }
+    let reason = hold.lost().await;
+    if matches!(reason, LostReason::MaxHold | LostReason::NoBeat) {
+        give_up(&hold).await;
+    }
+}
+
+/// Runs until the hold has ended; `false` when this client may not read the key.
+async fn keep_by_watch(hold: &Hold) -> bool {
+    let chance = hold.epoch.client().chance();
+    let mut from = hold.token + 1;
+    let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(chance);
+    let interval = hold.epoch.verify_interval();
+    loop {
+        let verify = interval.mul_f64(chance.factor(0.8, 1.2));
+        let departure = tokio::select! {
+            biased;
+            () = hold.fired() => return true,
+            () = limit_reached(hold) => return true,
+            departure = Departure::of(hold.epoch.client(), hold.key.clone(), from) => departure,
+            () = tokio::time::sleep(verify) => Departure::Unsure,
+        };
+        if let Departure::Deleted { .. } = departure {
+            hold.key_is_gone().await;
+            return true;
+        }
+        match hold.epoch.client().range(&hold.key).await {
+            Ok(answer) => match answer.kvs.first() {
+                Some(pair) if pair.create_revision == hold.token => {
+                    from = answer.header.revision + 1;
+                }
+                _ => {
+                    hold.key_is_gone().await;
+                    return true;
+                }
+            },
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return false,
+            Err(_) => {}
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Runs until the hold has ended; the mirror verifies itself.
+async fn keep_by_mirror(hold: &Hold, mirror: &Mirror) -> bool {
+    let mut progress = mirror.progress();
+    loop {
+        progress.borrow_and_update();
+        let gone = mirror.read(|view| {
+            let pair = view.get(&hold.key);
+            view.revision() >= hold.token
+                && pair.is_none_or(|pair| pair.create_revision != hold.token)
+        });
+        if gone {
+            hold.key_is_gone().await;
+            return true;
+        }
+        tokio::select! {
+            biased;
+            () = hold.fired() => return true,
+            () = limit_reached(hold) => return true,
+            changed = progress.changed() => if changed.is_err() {
+                return keep_by_watch(hold).await;
+            },
+        }
+    }
+}
+
+/// Waits until a limit on the hold is reached, if there is one.
+async fn limit_reached(hold: &Hold) {
+    loop {
+        match hold.limit_left() {
+            None => std::future::pending().await,
+            Some((Duration::ZERO, reason)) => {
+                hold.lose(reason);
+                return;
+            }
+            Some((left, _)) => tokio::time::sleep(left.min(TICK)).await,
+        }
+    }
+}
+
+/// Gives the key back once the work has stopped, or had the time to.
+async fn give_up(hold: &Hold) {
+    hold.scopes_ended(hold.epoch.ttl() / 4).await;
+    if let Some(leave) = hold.take_leave() {
+        leave.leave().await;
+    }
+}
