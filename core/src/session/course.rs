@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    declared::Declarations,
     epoch::Core,
     options::SessionOptions,
     state::{LostReason, State},
@@ -39,4 +40,5 @@ pub(super) struct Shared {
     pub(super) states: watch::Sender<State>,
     pub(super) close: CancellationToken,
     pub(super) pid: u32,
+    pub(super) declared: Declarations,
 }

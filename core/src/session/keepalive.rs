@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::{
     course::{Phase, Shared},
+    declare,
     epoch::Core,
     life::{Life, TooLate},
     parked::Parked,
@@ -50,13 +51,13 @@ pub(crate) async fn run(shared: Arc<Shared>, runtime: Handle) {
         let reason = Renewal::new(&shared, &core, &mut cluster).run().await;
         tracing::info!(target: "handfast::session", lease = core.lease, %reason, "session ended");
         if reason == LostReason::Closed {
-            finish(&shared, revoke_bounded(&core).await);
+            finish(&shared, close(&shared, &core).await);
             return;
         }
         publish(&shared, &core);
         if reason != LostReason::Forked {
             // An answer that comes late must find the lease ended, not revive it.
-            runtime.spawn(revoke_late(Arc::clone(&core)));
+            runtime.spawn(revoke_late(Arc::clone(&shared), Arc::clone(&core)));
         }
         if !shared.options.recover || reason == LostReason::Forked {
             shared.phase.send_replace(Phase::Over(reason));
@@ -255,8 +256,16 @@ fn retry_backoff(ttl: Duration) -> Backoff {
     Backoff::new(FIRST_WAIT, (ttl / 12).min(Duration::from_secs(1)))
 }
 
-async fn revoke_bounded(core: &Core) -> Option<Error> {
+/// Withdraws what is declared, then gives up the lease.
+async fn close(shared: &Shared, core: &Core) -> Option<Error> {
     let limit = core.life.ttl().min(CLOSE_LIMIT);
+    let begun = shared.clock.now();
+    declare::farewell(shared, core, limit / 2).await;
+    let taken = shared.clock.now().saturating_sub(begun);
+    revoke_bounded(core, limit.saturating_sub(taken).max(limit / 4)).await
+}
+
+async fn revoke_bounded(core: &Core, limit: Duration) -> Option<Error> {
     match core
         .client
         .with_timeout(limit)
@@ -270,10 +279,15 @@ async fn revoke_bounded(core: &Core) -> Option<Error> {
 }
 
 /// Revokes a lease that is lost here but may live at the servers.
-async fn revoke_late(core: Arc<Core>) {
+async fn revoke_late(shared: Arc<Shared>, core: Arc<Core>) {
     let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT).drawn_by(core.client.chance());
     // After this the servers have ended it themselves, even with a change of leader between.
     let give_up = core.life.clock().now() + core.life.ttl() * 3;
+    if shared.options.recover {
+        // Declared keys move over to the next lease in place, and do not seem to die.
+        let moved = shared.declared.beyond(core.number);
+        let _ = tokio::time::timeout(core.life.ttl(), moved).await;
+    }
     while core.life.clock().now() < give_up {
         match core.client.lease_revoke(core.lease).await {
             Ok(_) => return,
@@ -292,6 +306,7 @@ mod tests {
     use crate::{
         Header, SessionOptions,
         clock::{Clock, TokioClock},
+        session::declared::Declarations,
     };
 
     fn answer(term: u64) -> Result<KeepAlive, Error> {
@@ -318,6 +333,7 @@ mod tests {
             states: watch::Sender::new(State::Connecting),
             close: CancellationToken::new(),
             pid: std::process::id(),
+            declared: Declarations::new(),
         };
         let ttl = Duration::from_secs(10);
         let core = Core {

@@ -7,6 +7,8 @@
 //! happens between a check and an effect outside the store; fencing tokens are for that.
 
 mod course;
+mod declare;
+mod declared;
 mod departure;
 mod epoch;
 mod keepalive;
@@ -24,6 +26,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
+pub use declare::{DeclareError, Declared, left_key};
+pub use declared::Standing;
 pub use departure::Departure;
 pub use epoch::Epoch;
 pub use options::{DEFAULT_METADATA_PREFIX, DEFAULT_TTL, SessionOptions};
@@ -33,12 +37,13 @@ pub use sending::{Unanswered, commit};
 pub use state::{Lost, LostReason, SessionError, State};
 
 use course::{Phase, Shared};
+use declared::Declarations;
 use epoch::Closer;
 
 #[doc(hidden)]
 pub use crate::clock::TokioClock;
 pub use crate::clock::{Clock, SystemClock};
-use crate::{Client, Error, ErrorKind};
+use crate::{Client, Error, ErrorKind, IntoBytes};
 
 /// A lease that is kept alive in the background.
 ///
@@ -72,6 +77,7 @@ impl Session {
             states: watch::Sender::new(State::Connecting),
             close: close.clone(),
             pid: std::process::id(),
+            declared: Declarations::new(),
         });
         let runtime = Handle::current();
         runtime.spawn(keepalive::run(Arc::clone(&shared), runtime.clone()));
@@ -215,6 +221,33 @@ impl Session {
     #[must_use]
     pub fn metadata_prefix(&self) -> &bytes::Bytes {
         &self.shared.options.metadata_prefix
+    }
+
+    /// Declares that the session shall have `key` with `value`, on its lease: it is put now and
+    /// under each new lease, until the handle is withdrawn or dropped, which leaves a mark at
+    /// [`left_key`] for a minute. Returns at once.
+    ///
+    /// The key must be this session's alone: a key that another session has is left to that one.
+    /// Who else writes the key changes the declaration, too.
+    ///
+    /// # Errors
+    /// When this process is a fork of the one that opened the session.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime.
+    pub fn declare(
+        &self,
+        key: impl IntoBytes,
+        value: impl IntoBytes,
+    ) -> Result<Declared, SessionError> {
+        self.check_process()?;
+        Ok(Declared::begin(
+            &self.shared,
+            Arc::clone(&self.closer),
+            &Handle::current(),
+            key.into_bytes(),
+            value.into_bytes(),
+        ))
     }
 
     /// Gives up the lease, and with it everything held under it, in one revoke.

@@ -14,6 +14,7 @@ pub const DEFAULT_METADATA_PREFIX: &str = "_handfast/";
 /// The TTL of a session that names none.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(10);
 
+const REDECLARE_LIMIT: Duration = Duration::from_secs(5);
 const MIN_TTL: Duration = Duration::from_secs(1);
 const MAX_TTL: Duration = Duration::from_secs(9_000_000_000);
 
@@ -28,6 +29,7 @@ pub struct SessionOptions {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) metadata_prefix: Bytes,
     pub(crate) verify_interval: Duration,
+    pub(crate) redeclare_within: Option<Duration>,
     /// `None` is the client's.
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
@@ -46,6 +48,7 @@ impl Default for SessionOptions {
             connect_timeout: Some(Duration::from_secs(10)),
             metadata_prefix: Bytes::from_static(DEFAULT_METADATA_PREFIX.as_bytes()),
             verify_interval: Duration::from_secs(30),
+            redeclare_within: None,
             clock: None,
         }
     }
@@ -117,6 +120,14 @@ impl SessionOptions {
         self
     }
 
+    /// Within which time after a new lease [declared](super::Session::declare) keys are put under
+    /// it, each at a moment drawn by lot, so that many programs that lost the same servers do not
+    /// return in step (default: half of the TTL, at most 5 s).
+    pub fn redeclare_within(mut self, window: Duration) -> Self {
+        self.redeclare_within = Some(window);
+        self
+    }
+
     /// Another clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -133,6 +144,17 @@ impl SessionOptions {
     #[must_use]
     pub fn metadata(&self) -> &Bytes {
         &self.metadata_prefix
+    }
+
+    /// The TTL asked for.
+    #[must_use]
+    pub fn asked_ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    pub(crate) fn redeclare_within_of(&self, ttl: Duration) -> Duration {
+        self.redeclare_within
+            .unwrap_or((ttl / 2).min(REDECLARE_LIMIT))
     }
 
     /// The TTL to ask for.
