@@ -29,6 +29,7 @@ mod kind;
 mod line;
 mod lock;
 mod member;
+mod once;
 mod tenure;
 
 pub use config::{
@@ -45,4 +46,5 @@ pub use kind::Kind;
 pub use line::parse_place;
 pub use lock::{Lock, LockGuard, LockLine, TryLock};
 pub use member::{Member, Waiting};
+pub use once::{Once, OnceError, OnceResult};
 pub use tenure::{GuardedTxn, Tenure};
