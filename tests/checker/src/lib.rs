@@ -57,6 +57,7 @@ mod log;
 #[cfg(test)]
 mod naive;
 mod observed;
+pub mod recipe;
 mod recorder;
 mod report;
 mod store;

@@ -1,0 +1,126 @@
+//! Several locks at once: M1 and M2.
+//!
+//! Owns what concerns all names of an acquisition together. Each name for itself is judged in
+//! [`super::hold`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{
+    Broken, Findings, Hold, Invariant, Story,
+    line::{Line, own_name},
+    timeline::{Timeline, at},
+};
+
+/// Judges all acquisitions of several names.
+pub(super) fn check(story: &Story, time: &Timeline) -> Vec<Broken> {
+    let holds: Vec<&Hold> = story.holds.iter().filter(|it| it.names.len() > 1).collect();
+    let mut lines: BTreeMap<&Bytes, Line> = BTreeMap::new();
+    for name in holds.iter().flat_map(|hold| &hold.names) {
+        let line = || Line::read(name, &time.log);
+        lines.entry(name).or_insert_with(line);
+    }
+    let mut found = Findings::default();
+    for hold in holds {
+        whole(hold, story, &lines, &mut found);
+        granted_in_time(hold, story, time, &lines, &mut found);
+    }
+    crossed(&lines, &mut found);
+    found.0
+}
+
+/// M1: one revision puts all places, and one takes them all.
+fn whole(hold: &Hold, story: &Story, lines: &BTreeMap<&Bytes, Line>, found: &mut Findings) {
+    let Some(told) = &hold.told else { return };
+    let places: Vec<_> = hold
+        .names
+        .iter()
+        .map(|name| lines.get(name).and_then(|line| line.place(told.token)))
+        .collect();
+    let (client, token, names) = (&hold.client, told.token, &hold.names);
+    if places.iter().any(Option::is_none) {
+        let what = format!("{client} with token {token} has no place under some of {names:?}");
+        found.add(Invariant::M1, what);
+        return;
+    }
+    let broken = story.meddlings.iter();
+    let broken = broken.filter(|it| !it.key.is_empty());
+    let broken: Vec<&Bytes> = broken.map(|it| &it.key).collect();
+    let ends = places.iter().flatten();
+    let ends = ends.filter(|it| !broken.contains(&&it.key));
+    let mut ends: Vec<_> = ends.map(|it| it.deleted).collect();
+    ends.dedup();
+    // What is left of a broken one goes later than what was broken, but together.
+    if ends.len() > 1 {
+        let what = format!("{client} with token {token} left {names:?} one by one: {ends:?}");
+        found.add(Invariant::M1, what);
+    }
+}
+
+/// M2: the first under all names is granted soon.
+fn granted_in_time(
+    hold: &Hold,
+    story: &Story,
+    time: &Timeline,
+    lines: &BTreeMap<&Bytes, Line>,
+    found: &mut Findings,
+) {
+    let Some(told) = &hold.told else {
+        let until = hold.ended.map_or(time.end(), super::HoldEnd::at);
+        // Everybody else holds for a short time only: whoever waits for all of the calm hangs.
+        if time.calm(hold.asked, until) > story.patience + 2 * story.prompt {
+            let (client, asked, names) = (&hold.client, at(hold.asked), &hold.names);
+            let what = format!(
+                "{client} waits for {names:?} since {asked}, to {}",
+                at(until)
+            );
+            found.add(Invariant::M2, what);
+        }
+        return;
+    };
+    let names = hold.names.iter().filter_map(|name| lines.get(name));
+    let first = names.map(|line| line.first_from(told.token));
+    let Some(first) = first.collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let Some(first) = first.into_iter().max() else {
+        return;
+    };
+    let due = time.by(first);
+    if time.calm(due, told.at) > story.prompt {
+        let (client, due, names) = (&hold.client, at(due), &hold.names);
+        let what = format!(
+            "{client} was due for {names:?} at {due}, told at {}",
+            at(told.at)
+        );
+        found.add(Invariant::M2, what);
+    }
+}
+
+/// M2: two of them stand in the same order wherever both stand, so that waits form no circle.
+fn crossed(lines: &BTreeMap<&Bytes, Line>, found: &mut Findings) {
+    let mut orders: BTreeMap<(Bytes, Bytes), &Bytes> = BTreeMap::new();
+    for (name, line) in lines {
+        for (index, older) in line.places.iter().enumerate() {
+            let younger = line.places[index + 1..].iter();
+            for younger in younger.take_while(|it| it.created < older.end()) {
+                let pair = (own_name(older), own_name(younger));
+                let crossed = orders.get(&(pair.1.clone(), pair.0.clone()));
+                let meet = crossed.is_some_and(|other| {
+                    let both = |own: &Bytes, token: i64| {
+                        lines[*other].places.iter().any(|it| {
+                            own_name(it) == *own && it.created < older.end() && token < it.end()
+                        })
+                    };
+                    both(&pair.0, older.created) && both(&pair.1, younger.created)
+                });
+                if meet {
+                    let what = format!("{pair:?} stand crosswise under {name:?} and elsewhere");
+                    found.add(Invariant::M2, what);
+                }
+                orders.entry(pair).or_insert(name);
+            }
+        }
+    }
+}
