@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::{
-    Epoch, Mirror,
+    Epoch, Mirror, TxnResponse,
     session::{Lost, LostReason, Reaped, State},
 };
 
@@ -79,9 +79,23 @@ impl Held {
     /// Begins with a granted key; watches over it from now on. `leave` is used when a limit ends
     /// the hold, or by [`give_back`](Self::give_back).
     pub fn begin(grant: Grant, notice: Notice, leave: impl Leave) -> Self {
-        let hold = Arc::new(Hold::new(grant, Box::new(leave)));
+        let hold = Arc::new(Hold::new(grant, Vec::new(), Box::new(leave)));
         hold.epoch.spawn(vigil::keep(Arc::clone(&hold), notice));
         Self { hold }
+    }
+
+    /// As [`begin`](Self::begin), for several keys that were put at one revision: when one of them
+    /// is gone, all is lost, and `leave` is used for what is still there once the work has stopped.
+    pub fn begin_all(grant: Grant, also: Vec<Bytes>, leave: impl Leave) -> Self {
+        let hold = Arc::new(Hold::new(grant, also, Box::new(leave)));
+        hold.epoch
+            .spawn(vigil::keep(Arc::clone(&hold), Notice::Watch));
+        Self { hold }
+    }
+
+    /// All keys that stand for it, [`key`](Self::key) first.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.hold.keys()
     }
 
     /// The key that stands for it in the store.
@@ -186,7 +200,14 @@ impl Held {
 
     /// Takes in that the store says the key is not there, or not this grant's; tells why.
     pub async fn found_gone(&self) -> LostReason {
-        self.hold.key_is_gone().await;
+        self.hold.key_is_gone(&self.hold.key).await;
+        self.hold.lost().await
+    }
+
+    /// As [`found_gone`](Self::found_gone), with the answer that has all keys.
+    async fn found_gone_in(&self, answer: &TxnResponse) -> LostReason {
+        let gone = vigil::first_gone(&self.hold, answer);
+        self.hold.key_is_gone(gone.unwrap_or(self.key())).await;
         self.hold.lost().await
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Loss {
 pub(super) struct Hold {
     pub(super) epoch: Epoch,
     pub(super) key: Bytes,
+    /// Further keys, put at the same revision.
+    pub(super) also: Vec<Bytes>,
     pub(super) token: i64,
     limits: Limits,
     since: Duration,
@@ -48,11 +50,12 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    pub(super) fn new(grant: Grant, leave: Box<dyn Leave>) -> Self {
+    pub(super) fn new(grant: Grant, also: Vec<Bytes>, leave: Box<dyn Leave>) -> Self {
         let since = grant.epoch.clock().now();
         Self {
             epoch: grant.epoch,
             key: grant.key,
+            also,
             token: grant.token,
             limits: grant.limits,
             since,
@@ -61,6 +64,10 @@ impl Hold {
             loss: watch::Sender::new(Loss::Held),
             scopes: watch::Sender::new(0),
         }
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.key).chain(&self.also)
     }
 
     /// Whether it is held at this instant.
@@ -129,8 +136,8 @@ impl Hold {
         self.leave.lock().take()
     }
 
-    /// The key is not in the store: nothing is held from now on, and then the reason is found.
-    pub(super) async fn key_is_gone(&self) {
+    /// A key is not in the store: nothing is held from now on, and then the reason is found.
+    pub(super) async fn key_is_gone(&self, key: &[u8]) {
         let first = self.loss.send_if_modified(|loss| {
             let held = *loss == Loss::Held;
             if held {
@@ -139,7 +146,7 @@ impl Hold {
             held
         });
         if first {
-            self.lose(gone::why_gone(&self.epoch, &self.key).await);
+            self.lose(gone::why_gone(&self.epoch, key).await);
         }
     }
 

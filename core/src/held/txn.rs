@@ -20,7 +20,8 @@ pub trait Holder {
 
 /// A transaction that the store refuses when what guards it is not held any more.
 ///
-/// It may use up to 127 operations and conditions.
+/// It may use up to 127 operations and conditions; one less for each key beyond the first that
+/// guards it.
 #[derive(Debug, Clone)]
 #[must_use = "a transaction does nothing until commit() is called"]
 pub struct GuardedTxn<H> {
@@ -86,12 +87,15 @@ impl<H: Holder> GuardedTxn<H> {
         } = self;
         let held = holder.held();
         held.check().map_err(|lost| holder.lost(lost.reason))?;
-        let guard = Compare::create_revision(held.key()).eq(held.token());
+        let guards = held
+            .keys()
+            .map(|key| Compare::create_revision(key).eq(held.token()));
         let txn = held.epoch().client().txn();
-        let txn = txn.when([guard]).then([Op::txn(when, then, otherwise)]);
-        let mut answer = txn.otherwise([Op::get(held.key())]).commit().await?;
+        let txn = txn.when(guards).then([Op::txn(when, then, otherwise)]);
+        let txn = txn.otherwise(held.keys().map(Op::get));
+        let mut answer = txn.commit().await?;
         if !answer.succeeded {
-            return Err(holder.lost(held.found_gone().await));
+            return Err(holder.lost(held.found_gone_in(&answer).await));
         }
         match answer.responses.pop() {
             Some(OpResponse::Txn(mut nested)) => {

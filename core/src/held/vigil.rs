@@ -5,9 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use futures::future::select_all;
+
 use super::{Notice, hold::Hold};
 use crate::{
-    Backoff, ErrorKind, Mirror,
+    Backoff, ErrorKind, Mirror, Op, TxnResponse,
     session::{Departure, LostReason},
 };
 
@@ -25,8 +28,12 @@ pub(super) async fn keep(hold: Arc<Hold>, notice: Notice) {
     if !may_look {
         return;
     }
-    let reason = hold.lost().await;
-    if matches!(reason, LostReason::MaxHold | LostReason::NoBeat) {
+    let still_there = match hold.lost().await {
+        LostReason::MaxHold | LostReason::NoBeat => true,
+        LostReason::Deleted | LostReason::Broken { .. } => !hold.also.is_empty(),
+        _ => false,
+    };
+    if still_there {
         give_up(&hold).await;
     }
 }
@@ -39,32 +46,51 @@ async fn keep_by_watch(hold: &Hold) -> bool {
     let interval = hold.epoch.verify_interval();
     loop {
         let verify = interval.mul_f64(chance.factor(0.8, 1.2));
-        let departure = tokio::select! {
+        let departed = tokio::select! {
             biased;
             () = hold.fired() => return true,
             () = limit_reached(hold) => return true,
-            departure = Departure::of(hold.epoch.client(), hold.key.clone(), from) => departure,
-            () = tokio::time::sleep(verify) => Departure::Unsure,
+            departed = departure(hold, from) => departed,
+            () = tokio::time::sleep(verify) => None,
         };
-        if let Departure::Deleted { .. } = departure {
-            hold.key_is_gone().await;
+        if let Some(key) = departed {
+            hold.key_is_gone(key).await;
             return true;
         }
-        match hold.epoch.client().range(&hold.key).await {
-            Ok(answer) => match answer.kvs.first() {
-                Some(pair) if pair.create_revision == hold.token => {
-                    from = answer.header.revision + 1;
-                }
-                _ => {
-                    hold.key_is_gone().await;
+        let reads = hold.epoch.client().txn().then(hold.keys().map(Op::get));
+        match reads.commit().await {
+            Ok(answer) => {
+                if let Some(key) = first_gone(hold, &answer) {
+                    hold.key_is_gone(key).await;
                     return true;
                 }
-            },
+                from = answer.header.revision + 1;
+            }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return false,
             Err(_) => {}
         }
         tokio::time::sleep(backoff.next()).await;
     }
+}
+
+/// Waits until one of the keys is deleted, at `from` or later; `None` if a watch cannot tell.
+async fn departure(hold: &Hold, from: i64) -> Option<&Bytes> {
+    let client = hold.epoch.client();
+    let waits = hold.keys().map(|key| {
+        let departure = Departure::of(client, key.clone(), from);
+        Box::pin(async move { matches!(departure.await, Departure::Deleted { .. }).then_some(key) })
+    });
+    select_all(waits).await.0
+}
+
+/// The first key that `answer`, which has read them all in order, does not show as it was put.
+pub(super) fn first_gone<'a>(hold: &'a Hold, answer: &TxnResponse) -> Option<&'a Bytes> {
+    let mut keys = hold.keys().enumerate();
+    let gone = keys.find(|(index, _)| {
+        let read = answer.range(*index).ok().and_then(|read| read.kvs.first());
+        read.is_none_or(|pair| pair.create_revision != hold.token)
+    });
+    gone.map(|(_, key)| key)
 }
 
 /// Runs until the hold has ended; the mirror verifies itself.
@@ -78,7 +104,7 @@ async fn keep_by_mirror(hold: &Hold, mirror: &Mirror) -> bool {
                 && pair.is_none_or(|pair| pair.create_revision != hold.token)
         });
         if gone {
-            hold.key_is_gone().await;
+            hold.key_is_gone(&hold.key).await;
             return true;
         }
         tokio::select! {

@@ -40,8 +40,24 @@ impl Epoch {
         F: Fn(Client) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, Error>> + Send,
     {
+        self.reap_all([name], job)
+    }
+
+    /// As [`reap`](Self::reap), for what concerns several names: all are parked.
+    pub fn reap_all<T, F, Fut, N>(
+        &self,
+        names: N,
+        job: F,
+    ) -> impl Future<Output = Reaped<T>> + Send + use<T, F, Fut, N>
+    where
+        T: Send + 'static,
+        F: Fn(Client) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, Error>> + Send,
+        N: IntoIterator<Item = Bytes>,
+    {
         let (tell, told) = oneshot::channel();
-        let ticket = self.core.parked.park(name);
+        let park = |name| self.core.parked.park(name);
+        let tickets: Vec<_> = names.into_iter().map(park).collect();
         let epoch = self.clone();
         self.core.runtime.spawn(async move {
             let outcome = tokio::select! {
@@ -49,7 +65,7 @@ impl Epoch {
                 _ = epoch.core.life.ended() => Reaped::LeaseGone,
                 answer = repeat(&epoch, job) => Reaped::Answered(answer),
             };
-            drop(ticket);
+            drop(tickets);
             // Nobody may be listening, and that is fine.
             let _ = tell.send(outcome);
         });
