@@ -2,7 +2,8 @@
 //!
 //! Owns what is said about them and what a refusal means. The rules are the server's.
 
-use handfast_core::{Error, ErrorKind};
+use handfast_core::proto::etcdserverpb::Member;
+use handfast_core::{Client, Error, ErrorKind};
 use handfast_server::config::Url;
 use serde_json::json;
 
@@ -59,16 +60,15 @@ pub(super) async fn remove(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let client = connection.client()?;
-    let roster = Roster::read(&client).await?;
-    let member = roster.find(name)?;
-    let answer = client.member_remove(member.id).await;
-    let answer = answer.map_err(|error| explain(error, &roster, &[]))?;
-    let text = format!(
-        "{} was removed; it stops by itself and can never come back under this id",
-        label(member)
-    );
-    report(&text, member.id, answer.members.len(), output)
+    let request = async |client: &Client, id| Ok(client.member_remove(id).await?.members);
+    let change = Change::of(name, connection).await?;
+    change
+        .carry_out(&[], request, output, |member| {
+            format!(
+                "{member} was removed; it stops by itself and can never come back under this id"
+            )
+        })
+        .await
 }
 
 pub(super) async fn promote(
@@ -76,13 +76,13 @@ pub(super) async fn promote(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let client = connection.client()?;
-    let roster = Roster::read(&client).await?;
-    let member = roster.find(name)?;
-    let answer = client.member_promote(member.id).await;
-    let answer = answer.map_err(|error| explain(error, &roster, &[]))?;
-    let text = format!("{} votes from now on", label(member));
-    report(&text, member.id, answer.members.len(), output)
+    let request = async |client: &Client, id| Ok(client.member_promote(id).await?.members);
+    let change = Change::of(name, connection).await?;
+    change
+        .carry_out(&[], request, output, |member| {
+            format!("{member} votes from now on")
+        })
+        .await
 }
 
 pub(super) async fn update(
@@ -91,25 +91,60 @@ pub(super) async fn update(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let client = connection.client()?;
-    let roster = Roster::read(&client).await?;
-    let member = roster.find(name)?;
-    let answer = client.member_update(member.id, texts(peer_urls)).await;
-    let answer = answer.map_err(|error| explain(error, &roster, peer_urls))?;
-    let text = format!(
-        "the others reach {} at {} from now on",
-        label(member),
-        texts(peer_urls).join(",")
-    );
-    report(&text, member.id, answer.members.len(), output)
+    let urls = texts(peer_urls);
+    let request = async |client: &Client, id| {
+        let answer = client.member_update(id, urls.clone()).await?;
+        Ok(answer.members)
+    };
+    let change = Change::of(name, connection).await?;
+    change
+        .carry_out(peer_urls, request, output, |member| {
+            let urls = urls.join(",");
+            format!("the others reach {member} at {urls} from now on")
+        })
+        .await
 }
 
-fn report(text: &str, id: u64, members: usize, output: &mut Output) -> Result<i32, Failure> {
-    match output.is_json() {
-        true => output.json(&json!({ "member_id": format!("{id:x}"), "members": members }))?,
-        false => output.line(text)?,
+/// A change of one member that is in the list.
+struct Change {
+    client: Client,
+    roster: Roster,
+    member: Member,
+}
+
+impl Change {
+    /// Looks the member up by its name or id.
+    async fn of(name: &str, connection: &Connection) -> Result<Change, Failure> {
+        let client = connection.client()?;
+        let roster = Roster::read(&client).await?;
+        let member = roster.find(name)?.clone();
+        Ok(Change {
+            client,
+            roster,
+            member,
+        })
     }
-    Ok(exit::OK)
+
+    /// Asks for it, and says what `told` makes of the member's name.
+    async fn carry_out(
+        &self,
+        peer_urls: &[Url],
+        request: impl AsyncFnOnce(&Client, u64) -> Result<Vec<Member>, Error>,
+        output: &mut Output,
+        told: impl FnOnce(&str) -> String,
+    ) -> Result<i32, Failure> {
+        let id = self.member.id;
+        let members = request(&self.client, id).await;
+        let members = members.map_err(|error| explain(error, &self.roster, peer_urls))?;
+        match output.is_json() {
+            true => output.json(&json!({
+                "member_id": format!("{id:x}"),
+                "members": members.len(),
+            }))?,
+            false => output.line(told(&label(&self.member)))?,
+        }
+        Ok(exit::OK)
+    }
 }
 
 pub(super) fn texts(urls: &[Url]) -> Vec<String> {
