@@ -90,6 +90,31 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Somebody else is registered under this id; nothing was registered here.
+    #[error(
+        "service {service}: {instance} is registered already, at {addr}, by {owner}; choose \
+             another id, or wait for that one to go"
+    )]
+    DuplicateInstance {
+        /// The service.
+        service: String,
+        /// The instance's id.
+        instance: String,
+        /// Where the other one is reached.
+        addr: String,
+        /// Who registered it.
+        owner: Box<Member>,
+    },
+    /// There is no instance that could be called.
+    #[error("service {service}: {}", Nobody { draining, stale_for })]
+    NoInstance {
+        /// The service.
+        service: String,
+        /// How many are listed but drain.
+        draining: usize,
+        /// For how long the servers have not been heard of.
+        stale_for: Duration,
+    },
     /// An argument is out of its bounds.
     #[error("{argument}: {problem}")]
     InvalidArgument {
@@ -117,6 +142,8 @@ impl Error {
             Self::KindConflict { .. } => "KIND_CONFLICT",
             Self::PublishConflict { .. } => "CONFLICT",
             Self::ConfigRefused { .. } => "CONFIG_REFUSED",
+            Self::DuplicateInstance { .. } => "DUPLICATE_INSTANCE",
+            Self::NoInstance { .. } => "NO_INSTANCE",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Closed => "CLOSED",
             Self::Client(error) => match error.kind() {
@@ -137,7 +164,10 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::SessionLost { .. } => true,
+            Self::Timeout { .. }
+            | Self::SessionLost { .. }
+            | Self::DuplicateInstance { .. }
+            | Self::NoInstance { .. } => true,
             Self::Client(error) => error.is_retryable(),
             _ => false,
         }
@@ -162,6 +192,10 @@ impl Error {
     /// A session's failure, as seen by whoever waits for `name`.
     pub(crate) fn of_session(error: SessionError, kind: Kind, name: &str) -> Self {
         match error {
+            SessionError::Lost(Lost {
+                reason: LostReason::Closed,
+                ..
+            }) => Self::Closed,
             SessionError::Lost(Lost { reason, .. }) => Self::SessionLost {
                 kind,
                 name: name.to_owned(),
@@ -198,6 +232,24 @@ impl fmt::Display for Conflict<'_> {
             true => "this may have been published before that; read it again",
             false => "nothing was published; read it again and publish on top of that",
         })
+    }
+}
+
+struct Nobody<'a> {
+    draining: &'a usize,
+    stale_for: &'a Duration,
+}
+
+impl fmt::Display for Nobody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.draining {
+            0 => f.write_str("no instance is registered"),
+            count => write!(f, "all {count} instances are draining"),
+        }?;
+        if !self.stale_for.is_zero() {
+            write!(f, "; the servers have been silent for {:?}", self.stale_for)?;
+        }
+        Ok(())
     }
 }
 

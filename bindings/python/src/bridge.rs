@@ -20,9 +20,10 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyList};
 use tokio::task::AbortHandle;
 
 use crate::{
+    callback,
     convert::{Convert, ToPython},
-    errors::Failure,
-    rt,
+    errors::{Failure, IntoException},
+    logs, rt,
 };
 
 /// Futures settled under one attachment of the interpreter at the most.
@@ -132,9 +133,11 @@ pub(crate) fn notify<T: ToPython>(
     Ok(())
 }
 
-/// Ends the settling thread; called when the interpreter exits.
+/// Ends what uses the interpreter from other threads; called when it exits.
 #[pyfunction]
 pub(crate) fn shutdown(py: Python<'_>) {
+    callback::stop(py);
+    logs::stop(py);
     // SAFETY: what is stored here was leaked from a box and is never freed.
     let Some(lane) = (unsafe { LANE.load(Ordering::Acquire).as_ref() }) else {
         return;

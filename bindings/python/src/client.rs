@@ -15,8 +15,9 @@ use pyo3::{IntoPyObjectExt, prelude::*};
 
 use crate::{
     call::Call,
+    config,
     convert::{self, ToPython},
-    errors::{Failure, duration},
+    errors::{Failure, IntoException, optional_duration, raise},
     holding::Guard,
     lease::Kept,
     request::{RawCompare, RawOp, Request},
@@ -92,8 +93,7 @@ fn seconds(
     argument: &'static str,
     given: Option<f64>,
 ) -> PyResult<Option<Duration>> {
-    let read = given.map(|given| duration(argument, given)).transpose();
-    read.map_err(|failure| failure.into_exception(py))
+    raise(py, optional_duration(argument, given))
 }
 
 #[pymethods]
@@ -119,8 +119,7 @@ impl Client {
             builder = builder.request_timeout(timeout);
             builder = builder.session(|session| session.connect_timeout(Some(timeout)));
         }
-        let built = builder.build();
-        let handfast = built.map_err(|error| Failure::from(error).into_exception(py))?;
+        let handfast = raise(py, builder.build())?;
         Ok(Self {
             handfast: Local::new(handfast),
             closed: AtomicBool::new(false),
@@ -195,8 +194,7 @@ impl Client {
         then: Vec<RawOp>,
         otherwise: Vec<RawOp>,
     ) -> PyResult<Call> {
-        let request = Request::read(when, then, otherwise);
-        let request = request.map_err(|failure| failure.into_exception(py))?;
+        let request = raise(py, Request::read(when, then, otherwise))?;
         let txn = self.core(py)?.txn();
         let txn = txn
             .when(request.when)
@@ -312,5 +310,35 @@ impl Client {
     fn observe(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
         let election = self.open(py)?.election(name);
         Ok(Call::new(async move { Ok(election.observe().await?) }))
+    }
+
+    /// A configuration, once it has a value.
+    fn config(&self, py: Python<'_>, key: Vec<u8>, options: config::Options) -> PyResult<Call> {
+        let handfast = self.open(py)?.clone();
+        Ok(Call::new(config::open(handfast, key, options)))
+    }
+
+    /// Publishes at one revision; with `since`, only if nothing was published there after it.
+    fn publish(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        entries: Vec<config::Entry>,
+        since: Option<i64>,
+        note: String,
+    ) -> PyResult<Call> {
+        let mut publish = config::filled(self.open(py)?.publish(key), entries, note);
+        if let Some(since) = since {
+            publish = publish.if_unchanged_since(since);
+        }
+        Ok(Call::new(async move { Ok(publish.send().await?) }))
+    }
+
+    /// Who published what was in force at `revision`; 0 means now.
+    fn publication(&self, py: Python<'_>, key: Vec<u8>, revision: i64) -> PyResult<Call> {
+        let handfast = self.open(py)?.clone();
+        Ok(Call::new(async move {
+            Ok(handfast.publication(key, revision).await?)
+        }))
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the shapes; `handfast/_types.py` makes the public classes of them, and must agree.
 
 use handfast::{
-    Leader, LostReason, Member, LockLine,
+    Leader, LockLine, LostReason, Member,
     core::{
         DeleteResponse, Event, EventKind, KeyValue, LeaseInfo, OpResponse, PutResponse,
         RangeResponse, TxnResponse,
@@ -28,6 +28,12 @@ type Made = PyResult<Py<PyAny>>;
 impl ToPython for () {
     fn to_python(self, py: Python<'_>) -> Made {
         Ok(py.None())
+    }
+}
+
+impl ToPython for i64 {
+    fn to_python(self, py: Python<'_>) -> Made {
+        self.into_py_any(py)
     }
 }
 
@@ -124,7 +130,7 @@ impl ToPython for Changes {
     }
 }
 
-fn list<T>(
+pub(crate) fn list<T>(
     py: Python<'_>,
     items: &[T],
     make: impl Fn(Python<'_>, &T) -> Made,

@@ -11,7 +11,7 @@ use crate::{
     bridge,
     call::Call,
     convert::ToPython,
-    errors::Failure,
+    errors::{Failure, raise},
     request::{RawCompare, RawOp, Request},
     rt::Local,
 };
@@ -113,8 +113,7 @@ impl Holding {
 
     /// Raises when it is lost. No input or output.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let checked = self.tenure.get()?.check();
-        checked.map_err(|error| Failure::from(error).into_exception(py))
+        raise(py, self.tenure.get()?.check())
     }
 
     /// Seconds it is held for certain if nothing more is heard.
@@ -124,8 +123,7 @@ impl Holding {
 
     /// Reports that the work goes on.
     fn beat(&self, py: Python<'_>) -> PyResult<()> {
-        let beaten = self.tenure.get()?.beat();
-        beaten.map_err(|error| Failure::from(error).into_exception(py))
+        raise(py, self.tenure.get()?.beat())
     }
 
     /// Waits until it is lost or released: (code, text).
@@ -174,8 +172,7 @@ impl Holding {
         then: Vec<RawOp>,
         otherwise: Vec<RawOp>,
     ) -> PyResult<Call> {
-        let request = Request::read(when, then, otherwise);
-        let request = request.map_err(|failure| failure.into_exception(py))?;
+        let request = raise(py, Request::read(when, then, otherwise))?;
         let txn = self.tenure.get()?.txn();
         let txn = txn
             .when(request.when)

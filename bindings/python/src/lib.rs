@@ -6,11 +6,14 @@
 
 mod bridge;
 mod call;
+mod callback;
 mod client;
+mod config;
 mod convert;
 mod errors;
 mod holding;
 mod lease;
+mod logs;
 mod request;
 mod rt;
 mod server;
@@ -26,9 +29,11 @@ mod _native {
         bridge::shutdown,
         call::Call,
         client::Client,
+        config::{Changes, Config},
         holding::Holding,
         lease::Lease,
-        server::{Server, cli_main},
+        logs::{flush_logs, forward_logs},
+        server::{FaultyServer, Server, cli_main},
         stream::{Observer, Watch},
     };
 

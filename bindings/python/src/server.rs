@@ -1,6 +1,6 @@
-//! A server inside the interpreter's process, and the command line.
+//! Servers inside the interpreter's process, with faults and without, and the command line.
 //!
-//! Owns the handle that stops it. Knows nothing of what a server does.
+//! Owns the handles that stop them. Knows nothing of what a server does.
 
 use std::{
     ffi::OsString,
@@ -8,6 +8,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use handfast::Handfast;
+use handfast_bindings::testing::TestServer;
 use pyo3::prelude::*;
 
 use crate::{call::Call, convert::ToPython, errors::Failure, rt::Local};
@@ -80,6 +82,85 @@ impl Server {
             }
         }))
     }
+}
+
+impl ToPython for TestServer {
+    fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(py, FaultyServer(Local::new(self)))?.into_any())
+    }
+}
+
+/// A running server whose faults can be asked for. Ends in the background when collected.
+#[pyclass(frozen, module = "handfast._native")]
+pub(crate) struct FaultyServer(Local<TestServer>);
+
+#[pymethods]
+impl FaultyServer {
+    /// Starts one.
+    #[staticmethod]
+    fn start() -> Call {
+        Call::new(async move { TestServer::start().await })
+    }
+
+    #[getter]
+    fn endpoint(&self) -> PyResult<&str> {
+        Ok(self.0.get()?.endpoint())
+    }
+
+    #[getter]
+    fn data_dir(&self) -> PyResult<&std::path::Path> {
+        Ok(self.0.get()?.data_dir())
+    }
+
+    /// Stops it; clients are refused until it is started again.
+    fn stop(&self) -> PyResult<Call> {
+        let server = self.0.get()?.clone();
+        Ok(Call::shielded(async move { server.stop().await }))
+    }
+
+    /// Starts it again with the data it had, after a stop if it runs.
+    fn restart(&self) -> PyResult<Call> {
+        let server = self.0.get()?.clone();
+        Ok(Call::shielded(async move { server.restart().await }))
+    }
+
+    /// Lets connections stay, but nothing pass.
+    fn pause(&self) -> PyResult<()> {
+        self.0.get()?.pause();
+        Ok(())
+    }
+
+    /// Lets pass what waited.
+    fn resume(&self) -> PyResult<()> {
+        self.0.get()?.resume();
+        Ok(())
+    }
+
+    /// Breaks every connection.
+    fn disconnect(&self) -> PyResult<()> {
+        self.0.get()?.disconnect();
+        Ok(())
+    }
+
+    /// Ends the sessions of the programs called `app`, or all: how many.
+    fn expire(&self, app: Option<String>) -> PyResult<Call> {
+        let server = self.0.get()?.clone();
+        Ok(Call::shielded(async move { expire(&server, app).await }))
+    }
+}
+
+async fn expire(server: &TestServer, app: Option<String>) -> Result<i64, Failure> {
+    let Some(app) = app else {
+        return Ok(server.expire_sessions().await?.into());
+    };
+    let mut ended = 0;
+    let client = Handfast::connect(server.endpoint()).await?;
+    for (lease, record) in client.sessions().await? {
+        if record.app == app {
+            ended += i64::from(server.expire(lease).await?);
+        }
+    }
+    Ok(ended)
 }
 
 /// Runs the `handfast` command line and returns its exit code.

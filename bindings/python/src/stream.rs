@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     call::Call,
     convert::{Changes, ToPython},
-    errors::{Failure, duration},
+    errors::{Failure, optional_duration, raise},
     rt::Local,
 };
 
@@ -58,22 +58,21 @@ impl ToPython for (Option<Leader>,) {
 }
 
 /// A source that is closed once and for all, also while somebody waits for it.
-struct Feed<S> {
+pub(crate) struct Feed<S> {
     source: Arc<Mutex<Option<S>>>,
     closed: Arc<watch::Sender<bool>>,
 }
 
 impl<S: Source> Feed<S> {
-    fn new(source: S) -> Self {
+    pub(crate) fn new(source: S) -> Self {
         Self {
             source: Arc::new(Mutex::new(Some(source))),
             closed: Arc::new(watch::Sender::new(false)),
         }
     }
 
-    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Call> {
-        let limit = timeout.map(|limit| duration("timeout", limit)).transpose();
-        let limit = limit.map_err(|failure| failure.into_exception(py))?;
+    pub(crate) fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Call> {
+        let limit = raise(py, optional_duration("timeout", timeout))?;
         let source = Arc::clone(&self.source);
         let mut closed = self.closed.subscribe();
         Ok(Call::new(async move {
@@ -103,7 +102,7 @@ impl<S: Source> Feed<S> {
         }))
     }
 
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.send_replace(true);
         // Else whoever waits lets go of it, and finds it closed at the next call.
         if let Ok(mut source) = self.source.try_lock() {
@@ -116,11 +115,11 @@ macro_rules! feed_class {
     ($name:ident, $source:ty, $text:literal) => {
         #[doc = $text]
         #[pyclass(frozen, module = "handfast._native")]
-        pub(crate) struct $name(Local<Feed<$source>>);
+        pub(crate) struct $name($crate::rt::Local<$crate::stream::Feed<$source>>);
 
-        impl ToPython for $source {
+        impl $crate::convert::ToPython for $source {
             fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-                let feed = $name(Local::new(Feed::new(self)));
+                let feed = $name($crate::rt::Local::new($crate::stream::Feed::new(self)));
                 Ok(Py::new(py, feed)?.into_any())
             }
         }
@@ -130,7 +129,7 @@ macro_rules! feed_class {
             /// The next one; `None` after the last, or when it was closed. Loses nothing when it
             /// is cancelled.
             #[pyo3(signature = (timeout = None))]
-            fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Call> {
+            fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<$crate::call::Call> {
                 self.0.get()?.next(py, timeout)
             }
 
@@ -141,6 +140,8 @@ macro_rules! feed_class {
         }
     };
 }
+
+pub(crate) use feed_class;
 
 feed_class!(Watch, WatchStream, "Changes of keys: (revision, events).");
 feed_class!(

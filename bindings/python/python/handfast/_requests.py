@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from . import _native
+from . import _logs, _native
 from ._txn import Compare, Op, RawCompare, RawOp
 from ._types import (
     DeleteResult,
@@ -103,6 +103,7 @@ class Requests:
         listed = [endpoints] if isinstance(endpoints, str) else list(endpoints)
         program = app or os.path.basename(sys.argv[0] if sys.argv else "") or "python"
         prefix = to_bytes(namespace, "namespace")
+        _logs.connect()
         self.native = _native.Client(listed, prefix, ttl, timeout, program)
 
     def get(self, key: str | bytes, revision: int) -> Pending[KeyValue | None]:

@@ -26,7 +26,7 @@ class Server:
     ) -> None:
         folder = None if data_dir is None else Path(data_dir)
         native: Any = _native.Server.start(folder, listen, name).wait()
-        self._native: _native.Server = native
+        self._native: _native.Server | _native.FaultyServer = native
         _lifecycle.started(self)
 
     @property
@@ -46,7 +46,7 @@ class Server:
     _close_at_exit = close
 
     def __repr__(self) -> str:
-        return f"<Server {self.endpoint}>"
+        return f"<{type(self).__name__} {self.endpoint}>"
 
     def __enter__(self) -> Self:
         return self

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from handfast import Server
+    from handfast.testing import FaultyServer
 
 
 @pytest.fixture
-def handfast_server() -> Iterator[Server]:
-    """An empty server of the test's own, stopped after it."""
+def handfast_server() -> Iterator[FaultyServer]:
+    """An empty server of the test's own, with faults on demand, stopped after it."""
     # Imported late: pytest loads plugins for every run, also where handfast is not used.
-    from handfast import Server
+    from handfast.testing import FaultyServer
 
-    with Server() as server:
+    with FaultyServer() as server:
         yield server

@@ -1,0 +1,311 @@
+"""Plays the scenarios of `tests/conformance` against the asyncio client; see its README."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import operator
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import handfast
+from handfast.testing import FaultyServer
+
+FOLDER = Path(__file__).parents[3] / "tests" / "conformance"
+LIMIT = 120.0
+COMPARISONS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt}
+
+Step = dict[str, Any]
+
+
+def scenarios() -> dict[str, Step]:
+    """All scenarios by their ids."""
+    files = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
+    return {one["id"]: one for file in files for one in file["scenarios"]}
+
+
+class Own(Exception):
+    """An error of the body's own."""
+
+
+class Background:
+    """A step under way, and the scope it may be in."""
+
+    def __init__(self) -> None:
+        self.entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.left = asyncio.Event()
+        self.task: asyncio.Task[Any]
+
+
+class Player:
+    """One scenario, its server and what its steps have named. A verb is a method `do_<verb>`."""
+
+    def __init__(self, server: FaultyServer, stack: AsyncExitStack) -> None:
+        self.server = server
+        self.stack = stack
+        self.known: dict[str, Any] = {}
+        self.tasks: dict[str, Background] = {}
+
+    async def play(self, steps: list[Step]) -> None:
+        for number, given in enumerate(steps):
+            step = {name: self.resolved(value) for name, value in given.items()}
+            try:
+                async with asyncio.timeout(LIMIT):
+                    await self.step(step)
+            except Exception as error:
+                error.add_note(f"step {number}: {given}")
+                raise
+
+    async def step(self, step: Step) -> None:
+        if "start" in step:
+            under_way = self.tasks[step["start"]] = Background()
+            under_way.task = asyncio.create_task(self.verb(step, under_way))
+            self.stack.push_async_callback(self.end, under_way)
+            # So that its call is made.
+            await asyncio.sleep(0)
+            return
+        while True:
+            try:
+                await self.attempt(step)
+                return
+            except AssertionError:
+                if not step.get("eventually"):
+                    raise
+                await asyncio.sleep(0.02)
+
+    async def attempt(self, step: Step) -> None:
+        """Does the step and looks at the outcome."""
+        try:
+            result = await self.verb(step, Background())
+        except (handfast.HandfastError, Own, asyncio.CancelledError) as error:
+            if "fails" not in step or asyncio.current_task().cancelling():
+                raise
+            self.compare_failure(step["fails"], error)
+            return
+        assert "fails" not in step, f"gave {result!r}"
+        if "gives" in step:
+            wanted = step["gives"]
+            choice = wanted["any"] if isinstance(wanted, dict) else [wanted]
+            assert result in choice, f"gave {result!r}"
+        if "as" in step:
+            self.known[step["as"]] = result
+
+    def compare_failure(self, wanted: str | Step, error: BaseException) -> None:
+        if isinstance(wanted, str):
+            wanted = {"code": wanted}
+        code = getattr(error, "code", "OWN" if isinstance(error, Own) else "CANCELLED")
+        assert code == wanted["code"], f"failed with {error!r}"
+        details = getattr(error, "details", {})
+        for name, value in wanted.get("details", {}).items():
+            assert name in details and value in (None, details[name]), f"{details}"
+
+    async def verb(self, step: Step, under_way: Background) -> Any:
+        do: Callable[..., Awaitable[Any]] = getattr(self, "do_" + step["do"])
+        if step["do"] == "within":
+            return await do(step, under_way)
+        return await do(step)
+
+    def resolved(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self.resolved(inner) for name, inner in value.items()}
+        if not isinstance(value, str) or not value.startswith("$"):
+            return value
+        name, *fields = value[1:].split(".")
+        found = self.known[name]
+        for field in fields:
+            found = getattr(found, field)
+        return found
+
+    def client(self, step: Step) -> handfast.aio.AsyncClient:
+        return self.known[step["client"]]
+
+    async def end(self, under_way: Background) -> None:
+        under_way.task.cancel()
+        await asyncio.gather(under_way.task, return_exceptions=True)
+
+    async def opened(self, thing: Any) -> Any:
+        """Something that is closed at the end."""
+        made = await thing
+        self.stack.push_async_callback(made.close)
+        return made
+
+    # Server, clients, tasks.
+
+    async def do_connect(self, step: Step) -> Any:
+        options = {name: step[name] for name in ["ttl", "timeout"] if name in step}
+        endpoint = self.server.endpoint
+        client = await handfast.aio.connect(endpoint, app=step["as"], **options)
+
+        async def close() -> None:
+            # Of a server that is gone nothing can be expected.
+            await asyncio.gather(client.close(), return_exceptions=True)
+
+        self.stack.push_async_callback(close)
+        return client
+
+    async def do_close(self, step: Step) -> None:
+        await self.known[step["on"]].close()
+
+    async def do_expire(self, step: Step) -> None:
+        assert await asyncio.to_thread(self.server.expire, step["client"]) > 0
+
+    async def do_restart(self, step: Step) -> None:
+        await asyncio.to_thread(self.server.restart)
+
+    async def do_stop(self, step: Step) -> None:
+        await asyncio.to_thread(self.server.stop)
+
+    async def do_disconnect(self, step: Step) -> None:
+        self.server.disconnect()
+
+    async def do_pause(self, step: Step) -> None:
+        self.server.pause()
+
+    async def do_resume(self, step: Step) -> None:
+        self.server.resume()
+
+    async def do_compact(self, step: Step) -> None:
+        await asyncio.to_thread(self.server.compact)
+
+    async def do_wait(self, step: Step) -> Any:
+        under_way = self.tasks[step["task"]]
+        return await asyncio.shield(under_way.task)
+
+    async def do_cancel(self, step: Step) -> None:
+        self.tasks[step["task"]].task.cancel()
+
+    async def do_running(self, step: Step) -> bool:
+        return not self.tasks[step["task"]].task.done()
+
+    async def do_tick(self, step: Step) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+
+    async def do_compare(self, step: Step) -> None:
+        left, right = step["left"], step["right"]
+        assert COMPARISONS[step["is"]](left, right), f"{left} {step['is']} {right}"
+
+    # Keys.
+
+    async def do_put(self, step: Step) -> None:
+        on = self.known[step["on"]] if "on" in step else self.client(step)
+        await on.put(step["key"], step["value"])
+
+    async def do_get(self, step: Step) -> str | None:
+        pair = await self.client(step).get(step["key"])
+        return None if pair is None else pair.text
+
+    async def do_delete(self, step: Step) -> None:
+        await self.client(step).delete(step["key"])
+
+    async def do_count(self, step: Step) -> int:
+        return (await self.client(step).range(step["prefix"], prefix=True)).count
+
+    async def do_put_many(self, step: Step) -> None:
+        for number in range(step["count"]):
+            await self.client(step).put(f"{step['prefix']}{number + 1}", "v")
+
+    async def do_watch(self, step: Step) -> Any:
+        start = step.get("start_revision", 0)
+        watch = self.client(step).watch(step["prefix"], prefix=True, start_revision=start)
+        return await self.opened(watch)
+
+    async def do_take(self, step: Step) -> int:
+        taken = [await anext(self.known[step["on"]]) for _ in range(step["count"])]
+        revisions = [event.revision for event in taken]
+        return len(revisions) if revisions == sorted(set(revisions)) else 0
+
+    # Locks.
+
+    def lock(self, step: Step) -> handfast.aio.Lock:
+        options = {name: step[name] for name in ["timeout", "max_hold"] if name in step}
+        return self.client(step).lock(step["name"], **options)
+
+    async def do_lock(self, step: Step) -> Any:
+        return await self.lock(step)
+
+    async def do_try_lock(self, step: Step) -> Any:
+        return await self.client(step).try_lock(step["name"]) or None
+
+    async def do_within(self, step: Step, under_way: Background) -> None:
+        async with self.lock(step) as held:
+            under_way.entered.set_result(held)
+            if step.get("body") == "raise":
+                raise Own
+            await under_way.left.wait()
+
+    async def do_entered(self, step: Step) -> Any:
+        return await self.tasks[step["task"]].entered
+
+    async def do_leave(self, step: Step) -> None:
+        self.tasks[step["task"]].left.set()
+
+    async def do_release(self, step: Step) -> None:
+        held = self.known[step["on"]]
+        await (held.resign() if isinstance(held, handfast.aio.Term) else held.release())
+
+    async def do_check(self, step: Step) -> None:
+        self.known[step["on"]].check()
+
+    async def do_lost(self, step: Step) -> str:
+        return await self.known[step["on"]].wait_lost()
+
+    async def do_line(self, step: Step) -> int:
+        return len((await self.client(step).lock(step["name"]).queue()).members)
+
+    async def do_break(self, step: Step) -> None:
+        await self.client(step).lock(step["name"]).break_holder(step["why"])
+
+    async def do_crowd(self, step: Step) -> int:
+        holders = done = 0
+
+        async def one() -> None:
+            nonlocal holders, done
+            async with self.client(step).lock(step["name"]):
+                holders += 1
+                assert holders == 1
+                await asyncio.sleep(0)
+                holders -= 1
+                done += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(step["count"]):
+                group.create_task(one())
+        return done
+
+    # Elections.
+
+    def election(self, step: Step) -> handfast.aio.Election:
+        return self.client(step).election(step["name"], value=step.get("value", ""))
+
+    async def do_campaign(self, step: Step) -> Any:
+        return await self.election(step).campaign(timeout=step.get("timeout"))
+
+    async def do_proclaim(self, step: Step) -> None:
+        await self.known[step["on"]].proclaim(step["value"])
+
+    async def do_leader(self, step: Step) -> str | None:
+        leader = await self.election(step).leader()
+        return None if leader is None else leader.text
+
+    async def do_candidates(self, step: Step) -> int:
+        return len((await self.election(step).candidates()).members)
+
+    async def do_observe(self, step: Step) -> Any:
+        return await self.opened(self.election(step).observe())
+
+    async def do_next(self, step: Step) -> Any:
+        item = await anext(self.known[step["on"]])
+        return getattr(item, "text", item)
+
+
+async def play(steps: list[Step]) -> None:
+    """Plays one scenario on a server of its own."""
+    server = await asyncio.to_thread(FaultyServer)
+    try:
+        async with AsyncExitStack() as stack:
+            await Player(server, stack).play(steps)
+    finally:
+        await asyncio.to_thread(server.close)
