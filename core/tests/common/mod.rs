@@ -139,6 +139,43 @@ impl Etcd {
         line.parse().unwrap()
     }
 
+    /// Waits until a request has reached the machine of the server, which does not read it.
+    pub async fn unread(&self) {
+        self.socket_is(|_, waiting| waiting > 0).await;
+    }
+
+    /// Waits until a client has closed a connection that the server still holds.
+    pub async fn hung_up(&self) {
+        const CLOSE_WAIT: &str = "08";
+        self.socket_is(|state, _| state == CLOSE_WAIT).await;
+    }
+
+    /// Waits for a connection of the server with this state and that many bytes to be read.
+    async fn socket_is(&self, wanted: impl Fn(&str, u64) -> bool) {
+        let ours = format!(":{:04X}", self.client_port);
+        let looking = async {
+            loop {
+                let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+                let found = sockets.lines().skip(1).any(|line| {
+                    let columns: Vec<_> = line.split_whitespace().collect();
+                    let (local, state, queues) = (columns[1], columns[3], columns[4]);
+                    let (_, unread) = queues.split_once(':').unwrap();
+                    let unread = u64::from_str_radix(unread, 16).unwrap();
+                    // The queue of a listening socket counts connections.
+                    const LISTEN: &str = "0A";
+                    local.ends_with(&ours) && state != LISTEN && wanted(state, unread)
+                });
+                if found {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, looking)
+            .await
+            .expect("the connection did not come into that state");
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().unwrap())
     }

@@ -108,8 +108,7 @@ async fn a_write_under_way_when_the_server_dies_is_in_doubt_unless_repeatable() 
         let client = client.clone();
         async move { client.put("again", "v").repeatable().await }
     });
-    // Nothing tells that the requests have left this process.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    etcd.unread().await;
     etcd.kill();
     let error = put.await.unwrap().unwrap_err();
     assert_eq!(

@@ -89,8 +89,7 @@ async fn a_paused_server_is_noticed_and_the_watch_goes_on() {
     let mut watch = probing.watch(WatchOptions::key("k"));
     created(&mut watch).await;
     etcd.pause();
-    // Longer than the probe takes to fail; nothing on this side tells when it did.
-    tokio::time::sleep(Duration::from_millis(1800)).await;
+    etcd.hung_up().await;
     etcd.resume();
     let revision = probing
         .put("k", "v")
