@@ -6,6 +6,9 @@
 //! * [`runtime`]: one tokio runtime for each process, and values that belong to it
 //! * [`failure`]: code, message, retryable, details
 //! * [`cancel`]: ends work from outside; panics become failures
+//! * [`feed`]: watches, leaders and states, one at a time
+//! * [`holding`], [`lease`]: what is held until it is given back
+//! * [`request`]: conditions as words
 //! * [`logs`]: records of `tracing` on a thread of their own, bounded
 //! * [`testing`]: an embedded server that can be stopped, paused and cut off
 
@@ -14,9 +17,15 @@
 
 pub mod cancel;
 pub mod failure;
+pub mod feed;
+pub mod holding;
+pub mod lease;
 pub mod logs;
+pub mod request;
 pub mod runtime;
 pub mod testing;
 
 pub use cancel::Cancel;
 pub use failure::{Detail, Failure};
+pub use feed::Feed;
+pub use holding::{Guard, Holding};

@@ -5,7 +5,10 @@
 
 mod relay;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use handfast::Handfast;
 use handfast_server::Server;
@@ -24,7 +27,8 @@ pub struct TestServer {
 struct Shared {
     relay: Relay,
     running: Mutex<Option<Running>>,
-    folder: TempDir,
+    folder: parking_lot::Mutex<Option<TempDir>>,
+    data_dir: PathBuf,
 }
 
 struct Running {
@@ -54,7 +58,8 @@ impl TestServer {
             shared: Arc::new(Shared {
                 relay,
                 running: Mutex::new(Some(running)),
-                folder,
+                data_dir: folder.path().to_owned(),
+                folder: parking_lot::Mutex::new(Some(folder)),
             }),
         })
     }
@@ -68,7 +73,7 @@ impl TestServer {
     /// The folder of its data, which goes away with it.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
-        self.shared.folder.path()
+        &self.shared.data_dir
     }
 
     /// Stops the server and refuses connections; its data stays. Does nothing at the second time.
@@ -89,15 +94,30 @@ impl TestServer {
     /// Stops the server if it runs, and starts it again at the same address with the same data.
     ///
     /// # Errors
-    /// That it could not be stopped or started.
+    /// That it could not be stopped or started; `CLOSED` after [`close`](Self::close).
     pub async fn restart(&self) -> Result<(), Failure> {
         self.stop().await?;
         let mut running = self.shared.running.lock().await;
+        if self.shared.folder.lock().is_none() {
+            return Err(Failure::closed("test server"));
+        }
         if running.is_none() {
-            let started = run(self.shared.folder.path()).await?;
+            let started = run(self.data_dir()).await?;
             self.shared.relay.open_to(&started.server.endpoint())?;
             *running = Some(started);
         }
+        Ok(())
+    }
+
+    /// Stops the server and removes its data, for good.
+    ///
+    /// # Errors
+    /// That the folder could not be removed.
+    pub async fn close(&self) -> Result<(), Failure> {
+        // Nobody will read what could not be written.
+        let _ = self.stop().await;
+        let folder = self.shared.folder.lock().take();
+        folder.map_or(Ok(()), TempDir::close)?;
         Ok(())
     }
 
@@ -196,6 +216,9 @@ mod tests {
             server.restart().await.unwrap();
             let read = hf.client().get("k").await.unwrap().unwrap();
             assert_eq!(&*read.value, b"v");
+            server.close().await.unwrap();
+            assert!(!server.data_dir().exists());
+            assert_eq!(server.restart().await.unwrap_err().code(), "CLOSED");
         });
     }
 

@@ -1,0 +1,103 @@
+//! What is held, until it is given back: a lock or a leadership.
+//!
+//! Owns the guard, so that the host's object can give it up from a method. Knows nothing of how
+//! the host learns of a loss.
+
+use handfast::{Leadership, LockGuard, Tenure};
+use parking_lot::Mutex;
+
+use crate::{Failure, runtime::Local};
+
+/// What gives the key back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Guard {
+    /// Of a lock.
+    Lock(LockGuard),
+    /// Of an election.
+    Leadership(Leadership),
+}
+
+impl Guard {
+    fn tenure(&self) -> Tenure {
+        match self {
+            Self::Lock(guard) => guard.tenure(),
+            Self::Leadership(guard) => guard.tenure(),
+        }
+    }
+
+    async fn release(self) -> Result<(), handfast::Error> {
+        match self {
+            Self::Lock(guard) => guard.release().await,
+            Self::Leadership(guard) => guard.resign().await,
+        }
+    }
+}
+
+type Scope = Box<dyn Send + Sync>;
+
+/// Something that is held until it is released, lost or dropped.
+///
+/// It must be dropped within a runtime; [`Local`] sees to that.
+pub struct Holding {
+    tenure: Tenure,
+    guard: Mutex<Option<Guard>>,
+    scope: Mutex<Option<Scope>>,
+}
+
+impl std::fmt::Debug for Holding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holding")
+            .field("tenure", &self.tenure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Guard> for Holding {
+    fn from(guard: Guard) -> Self {
+        Self {
+            tenure: guard.tenure(),
+            guard: Mutex::new(Some(guard)),
+            scope: Mutex::new(None),
+        }
+    }
+}
+
+impl Holding {
+    /// What can be asked of it.
+    #[must_use]
+    pub fn tenure(&self) -> &Tenure {
+        &self.tenure
+    }
+
+    /// Says that work relies on it, until it is released or abandoned.
+    pub fn enter(&self) {
+        let scope: Scope = Box::new(self.tenure.enter());
+        let before = self.scope.lock().replace(scope);
+        drop(before);
+    }
+
+    /// Gives it back; does nothing at the second time. Dropping the future does not stop it.
+    ///
+    /// The future fails with `LOCK_LOST` when it was not held any more.
+    pub fn release(&self) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let guard = self.take();
+        async move {
+            match guard {
+                Some(guard) => Ok(guard.release().await?),
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Gives it back in the background.
+    pub fn abandon(&self) {
+        drop(Local::new(self.take()));
+    }
+
+    fn take(&self) -> Option<Guard> {
+        let scope = self.scope.lock().take();
+        drop(scope);
+        self.guard.lock().take()
+    }
+}

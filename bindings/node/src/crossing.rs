@@ -1,0 +1,107 @@
+//! From a Rust future to a promise, and from a Rust event to a callback.
+//!
+//! Owns where futures run, and what happens when they are cancelled or panic. A promise holds the
+//! process open while it is pending, a callback does not.
+
+use handfast_bindings::{Cancel, Failure, cancel::caught, runtime};
+use napi::{
+    Env, JsValue,
+    bindgen_prelude::{Either, FnArgs, Function, JsValuesTupleIntoVec, PromiseRaw, ToNapiValue},
+    threadsafe_function::ThreadsafeFunctionCallMode,
+};
+
+use crate::{cancel::CancelToken, errors::NativeError};
+
+/// A promise of what `work` gives. It is not cancelled.
+pub(crate) fn promise<'env, T, F>(
+    env: &'env Env,
+    work: F,
+) -> napi::Result<PromiseRaw<'env, Either<T, NativeError>>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let runtime = runtime::handle().map_err(no_threads)?;
+    let (deferred, promise) = env.create_deferred()?;
+    runtime.spawn(async move {
+        let done = caught(work).await;
+        deferred.resolve(move |_| {
+            Ok(match done {
+                Ok(value) => Either::A(value),
+                Err(failure) => Either::B(NativeError::from(failure)),
+            })
+        });
+    });
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+/// A promise of what `work` gives; `work` is dropped when the token is pulled.
+pub(crate) fn cancellable<'env, T, F>(
+    env: &'env Env,
+    token: &CancelToken,
+    work: F,
+) -> napi::Result<PromiseRaw<'env, Either<T, NativeError>>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let cancel = token.0.clone();
+    promise(env, async move {
+        cancel.run(work).await.unwrap_or_else(|| {
+            // TypeScript has rejected with the signal's reason already.
+            Err(Failure::new("CANCELLED", "the call was cancelled"))
+        })
+    })
+}
+
+/// As [`cancellable`], for a wait that also ends when the client is closed.
+pub(crate) fn waiting<'env, T, F>(
+    env: &'env Env,
+    token: &CancelToken,
+    open: &Cancel,
+    work: F,
+) -> napi::Result<PromiseRaw<'env, Either<T, NativeError>>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let open = open.clone();
+    cancellable(env, token, async move {
+        let done = open.run(work).await;
+        done.unwrap_or_else(|| Err(Failure::closed("client")))
+    })
+}
+
+/// Calls `callback` with what `event` gives, once, on Node's thread. Does not hold the process
+/// open: if it ends before, nobody is told.
+pub(crate) fn notify<T, A, F>(
+    callback: &Function<'_, A, ()>,
+    event: F,
+    convert: impl Fn(T) -> A + Send + 'static,
+) -> napi::Result<()>
+where
+    T: Send + 'static,
+    A: JsValuesTupleIntoVec + 'static,
+    F: Future<Output = Option<T>> + Send + 'static,
+{
+    let call = callback
+        .build_threadsafe_function::<T>()
+        .weak::<true>()
+        .build_callback(move |context| Ok(convert(context.value)))?;
+    runtime::handle().map_err(no_threads)?.spawn(async move {
+        if let Some(value) = event.await {
+            // Only fails when Node's thread has ended: then there is nobody to tell.
+            call.call(value, ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    });
+    Ok(())
+}
+
+/// The arguments of a callback.
+pub(crate) fn arguments<T>(values: T) -> FnArgs<T> {
+    FnArgs::from(values)
+}
+
+pub(crate) fn no_threads(error: impl std::fmt::Display) -> napi::Error {
+    napi::Error::from_reason(format!("no threads for handfast: {error}"))
+}
