@@ -20,13 +20,17 @@ mod lock;
 mod member;
 mod move_leader;
 mod output;
+mod overview;
 mod roster;
 mod serve;
+mod sessions;
 mod status;
 mod supervise;
 mod tenure;
+mod top;
 mod txn;
 mod watch;
+mod why;
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
@@ -88,6 +92,12 @@ enum Command {
     Elect(elect::ElectArgs),
     /// Show who leads
     Leader(elect::leader::LeaderArgs),
+    /// Show who is connected and what hangs on it, or end a session
+    Sessions(sessions::SessionsArgs),
+    /// Show why a lock, an election or a queue makes one wait
+    Why(why::WhyArgs),
+    /// Show locks, elections, queues, services and sessions as they change
+    Top(top::TopArgs),
     /// Show how each server is doing
     Status(status::StatusArgs),
     /// Show the members of the cluster
@@ -200,6 +210,9 @@ async fn client_command(
         Command::Locks(args) => lock::list::run(args, connection, output).await,
         Command::Elect(args) => elect::run(args, connection, output).await,
         Command::Leader(args) => elect::leader::run(args, connection, output).await,
+        Command::Sessions(args) => sessions::run(args, connection, output).await,
+        Command::Why(args) => why::run(args, connection, output).await,
+        Command::Top(args) => top::run(args, connection, output).await,
         Command::Status(args) => status::run(args, connection, output).await,
         Command::Members => member::list::run(connection, output).await,
         Command::Member(args) => member::run(args, connection, output).await,

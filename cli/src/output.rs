@@ -3,6 +3,7 @@
 //! Owns how keys and values are shown. It must not know which command is printing.
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -126,6 +127,18 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// A time for people: the two largest units.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{minutes}m"),
+        _ => format!("{days}d{hours}h"),
+    }
+}
+
 /// Rows under headings, each column as wide as its widest cell; the last one is not padded.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = headings
@@ -194,5 +207,11 @@ mod tests {
             vec!["bcd".to_owned(), String::new()],
         ];
         assert_eq!(table(&["K", "V"], &rows), ["K    V", "a    1", "bcd"]);
+    }
+
+    #[test]
+    fn spans_show_two_units() {
+        let spans = [5, 65, 3_660, 90_000].map(|seconds| span(Duration::from_secs(seconds)));
+        assert_eq!(spans, ["5s", "1m5s", "1h1m", "1d1h"]);
     }
 }

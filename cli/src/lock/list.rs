@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::keys::bytes;
-use crate::output::{Output, insert_bytes, lease_text, printable, table};
+use crate::output::{Output, insert_bytes, lease_text, printable, span, table};
 use crate::tenure::failure;
 
 const HEADINGS: [&str; 9] = [
@@ -135,18 +135,6 @@ fn row(line: &Line, place: &Place) -> Vec<String> {
     ]
 }
 
-/// A time for people: the two largest units.
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
-        (0, _, _) => format!("{hours}h{minutes}m"),
-        _ => format!("{days}d{hours}h"),
-    }
-}
-
 fn json_of(line: &Line) -> Value {
     let mut object = Map::new();
     insert_bytes(&mut object, "name", &line.name);
@@ -177,15 +165,4 @@ fn place_json(place: &Place) -> Value {
         object.insert("session_age_s".to_owned(), json!(session.age().as_secs()));
     }
     Value::Object(object)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_show_two_units() {
-        let spans = [5, 65, 3_660, 90_000].map(|seconds| span(Duration::from_secs(seconds)));
-        assert_eq!(spans, ["5s", "1m5s", "1h1m", "1d1h"]);
-    }
 }
