@@ -137,6 +137,12 @@ async fn a_member_alone_says_so_in_the_words_of_the_contract() -> Result<()> {
     let demanded = answer(now.kv.put(demanding(put("k")))).await;
     assert_eq!(told(demanded), no_leader);
     assert_eq!(watch(client.clone()).await, no_leader);
+    let moving = MoveLeaderRequest { target_id: 1 };
+    assert_eq!(
+        told(answer(now.maintenance.move_leader(moving)).await),
+        refused(Code::FailedPrecondition, "etcdserver: not leader")
+    );
+    // When an election should be over.
     let adding = MemberAddRequest {
         peer_ur_ls: vec!["http://127.0.0.1:5".to_owned()],
         is_learner: false,
@@ -144,11 +150,6 @@ async fn a_member_alone_says_so_in_the_words_of_the_contract() -> Result<()> {
     assert_eq!(
         told(answer(now.cluster.member_add(adding)).await),
         refused(Code::Unavailable, "etcdserver: unhealthy cluster")
-    );
-    let moving = MoveLeaderRequest { target_id: 1 };
-    assert_eq!(
-        told(answer(now.maintenance.move_leader(moving)).await),
-        refused(Code::FailedPrecondition, "etcdserver: not leader")
     );
     // When the server's time is up.
     let (mut reads, mut writes, mut looks) = (client.clone(), client.clone(), client.clone());

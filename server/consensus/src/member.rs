@@ -69,6 +69,9 @@ impl MemberError {
     }
 }
 
+/// How long a cluster may be without a leader and still be healthy: an election takes less.
+const LEADER_SOON: Duration = Duration::from_secs(2);
+
 type Members = Vec<MemberInfo>;
 type RaftChange = ChangeMembers<u64, MemberInfo>;
 
@@ -160,13 +163,17 @@ impl Changes {
 
     /// Changes the membership from whichever member was asked.
     pub(crate) async fn change(&self, change: Change) -> Result<(u64, Members), MemberError> {
-        let give_up = Instant::now() + self.rules.patience;
+        let begun = Instant::now();
+        let give_up = begun + self.rules.patience;
         loop {
             let attempt = match self.standing.leader() {
                 Some(leader) if leader == self.peers.me() => self.change_here(change.clone()).await,
                 Some(leader) => self.change_there(leader, change.clone(), give_up).await,
-                // etcd answers at once, for nothing can be said about the health of the others.
-                None => return Err(MemberError::Refused(MemberRefusal::Unhealthy)),
+                // As etcd, which does not add to a cluster of whose health nothing can be said.
+                None if matches!(change, Change::Add(_)) && begun.elapsed() > LEADER_SOON => {
+                    return Err(MemberError::Refused(MemberRefusal::Unhealthy));
+                }
+                None => Err(MemberError::NotLeader),
             };
             match attempt {
                 Err(MemberError::NotLeader) if Instant::now() < give_up => {

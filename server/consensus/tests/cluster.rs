@@ -326,3 +326,15 @@ async fn a_leader_whose_lease_ran_out_answers_no_read_under_it() {
         assert_eq!(cluster.get(id, "k").await.as_deref(), Some("after"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_members_waits_for_the_next_leader() {
+    let mut cluster = Cluster::found(&THREE).await;
+    let leader = cluster.leader(&THREE).await;
+    let asked = others(leader)[0];
+    cluster.stop(leader).await;
+    // The one that is asked has just lost its leader, or is about to notice.
+    let removed = cluster.members[&asked].member_remove(leader).await.unwrap();
+    let left: Vec<u64> = removed.iter().map(|member| member.id).collect();
+    assert_eq!(left, others(leader));
+}
