@@ -53,6 +53,15 @@ impl Chance {
     }
 
     /// Whether runs repeat.
+    /// A number of 64 random bits.
+    #[must_use]
+    pub fn word(&self) -> u64 {
+        match &self.0 {
+            None => rand::random(),
+            Some(seeded) => seeded.lock().random(),
+        }
+    }
+
     pub(crate) fn is_seeded(&self) -> bool {
         self.0.is_some()
     }

@@ -40,6 +40,23 @@ pub enum Error {
         /// Why.
         reason: LostReason,
     },
+    /// An item was not acknowledged: the claim is lost, and others may work on the item. Nothing
+    /// of the acknowledgement was written.
+    #[error("queue {queue}: item {item} is not acknowledged, the claim is lost: {reason}")]
+    AckLost {
+        /// The queue.
+        queue: String,
+        /// The item's id.
+        item: String,
+        /// Why the claim is lost.
+        reason: LostReason,
+    },
+    /// The queue accepts no items.
+    #[error("queue {queue} is drained and accepts no items; `handfast queue start` opens it again")]
+    Draining {
+        /// The queue.
+        queue: String,
+    },
     /// The session ended before it was acquired.
     #[error("{kind} {name}: the session ended while waiting: {reason}; acquire again")]
     SessionLost {
@@ -138,6 +155,8 @@ impl Error {
         match self {
             Self::Timeout { .. } => "TIMEOUT",
             Self::Lost { .. } => "LOCK_LOST",
+            Self::AckLost { .. } => "ACK_LOST",
+            Self::Draining { .. } => "DRAINING",
             Self::SessionLost { .. } => "SESSION_LOST",
             Self::KindConflict { .. } => "KIND_CONFLICT",
             Self::PublishConflict { .. } => "CONFLICT",
@@ -177,7 +196,9 @@ impl Error {
     #[must_use]
     pub fn lost_reason(&self) -> Option<&LostReason> {
         match self {
-            Self::Lost { reason, .. } | Self::SessionLost { reason, .. } => Some(reason),
+            Self::Lost { reason, .. }
+            | Self::AckLost { reason, .. }
+            | Self::SessionLost { reason, .. } => Some(reason),
             _ => None,
         }
     }

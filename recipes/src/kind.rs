@@ -15,6 +15,8 @@ pub enum Kind {
     Lock,
     /// An election.
     Election,
+    /// A queue of items; what is held is a claim.
+    Queue,
 }
 
 impl fmt::Display for Kind {
@@ -22,6 +24,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Lock => "lock",
             Self::Election => "election",
+            Self::Queue => "queue",
         })
     }
 }

@@ -29,6 +29,7 @@ mod kind;
 mod line;
 mod lock;
 mod member;
+mod queue;
 mod once;
 mod tenure;
 
@@ -47,4 +48,8 @@ pub use line::parse_place;
 pub use lock::{Lock, LockGuard, LockLine, TryLock};
 pub use member::{Member, Waiting};
 pub use once::{Once, OnceError, OnceResult};
+pub use queue::{
+    AckTxn, Acked, Claim, Condition, Control, DeadLetter, Failed, ItemState, Push, Pushed, Queue,
+    QueueItem, QueueStatus, Reason, Why, Worker,
+};
 pub use tenure::{GuardedTxn, Tenure};

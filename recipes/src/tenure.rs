@@ -174,8 +174,13 @@ impl Tenure {
         released.map_err(|lost| self.is_lost(lost))
     }
 
+    /// The error that says it is gone, and why.
+    pub(crate) fn is_gone(&self, reason: LostReason) -> Error {
+        Holder::lost(self, reason)
+    }
+
     fn is_lost(&self, lost: Lost) -> Error {
-        Holder::lost(self, lost.reason)
+        self.is_gone(lost.reason)
     }
 }
 
