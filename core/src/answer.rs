@@ -125,6 +125,21 @@ impl TxnResponse {
                 Error::protocol("txn", format!("operation {index} has no answer of a read"))
             })
     }
+
+    /// The answer to the nested transaction that is operation `index` of the branch that ran.
+    ///
+    /// # Errors
+    /// [`Protocol`](crate::ErrorKind::Protocol) when that operation is not a transaction or does
+    /// not exist.
+    pub fn nested(&self, index: usize) -> Result<&TxnResponse, Error> {
+        self.responses
+            .get(index)
+            .and_then(OpResponse::as_txn)
+            .ok_or_else(|| {
+                let message = format!("operation {index} has no answer of a transaction");
+                Error::protocol("txn", message)
+            })
+    }
 }
 
 /// The answer to one operation of a transaction.

@@ -1,19 +1,18 @@
 //! Waiting for a grant with a time limit, over the loss of sessions if asked to.
 //!
-//! Owns what locks and elections do around [`Entry`]. Knows nothing of what they do then.
+//! Owns what locks, several locks at once and elections do around a way into their queues. Knows
+//! nothing of what they do then, nor of the queues.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use handfast_core::Epoch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Error, Handfast,
-    line::{
-        Line,
-        entry::{Admission, Entry, OnWait},
-        look,
-    },
+    line::look,
+    way::{Blocked, Goal, OnWait, Way, shown},
 };
 
 /// How long leaving may take to tell who was ahead, before the error is returned without it.
@@ -28,26 +27,26 @@ pub(crate) struct Request {
     pub(crate) value: Bytes,
 }
 
-/// Joins the queue of `line` and waits for the grant. Cancel safe.
-pub(crate) async fn wait(
+/// Joins the queue and waits for the grant. Cancel safe.
+pub(crate) async fn wait<W: Way>(
     handfast: &Handfast,
-    line: &Arc<Line>,
+    goal: &Arc<W::Goal>,
     request: Request,
-) -> Result<Admission, Error> {
+) -> Result<W::Admission, Error> {
     let limit = request.timeout.map(|limit| (Instant::now() + limit, limit));
     loop {
-        let mut entry = None;
-        let going = wait_once(handfast, line, &request, &mut entry);
+        let mut way = None;
+        let going = wait_once::<W>(handfast, goal, &request, &mut way);
         let granted = match limit {
             None => going.await,
             Some((deadline, limit)) => match timeout_at(deadline, going).await {
                 Ok(granted) => granted,
-                Err(_) => return Err(give_up(handfast, line, limit, entry).await),
+                Err(_) => return Err(give_up(handfast, &**goal, limit, way).await),
             },
         };
         match granted {
-            Ok(previous_died) => match entry {
-                Some(entry) => return entry.into_admission(previous_died),
+            Ok(granted) => match way {
+                Some(way) => return way.into_admission(granted),
                 None => return Err(Error::invalid("entry", "granted without a place")),
             },
             Err(Error::SessionLost { .. }) if request.rejoin => {}
@@ -56,37 +55,39 @@ pub(crate) async fn wait(
     }
 }
 
-async fn wait_once(
+async fn wait_once<W: Way>(
     handfast: &Handfast,
-    line: &Arc<Line>,
+    goal: &Arc<W::Goal>,
     request: &Request,
-    entry: &mut Option<Entry>,
-) -> Result<bool, Error> {
-    let session = handfast.session()?;
-    let epoch = session.epoch().await;
-    let epoch = epoch.map_err(|error| Error::of_session(error, line.kind, &line.shown()))?;
-    let entry = entry.insert(Entry::open(&epoch, line, request.value.clone()).await);
-    entry.wait(request.on_wait.as_ref()).await
+    way: &mut Option<W>,
+) -> Result<W::Granted, Error> {
+    let epoch = epoch(handfast, &**goal).await?;
+    let way = way.insert(W::open(&epoch, goal, request.value.clone()).await);
+    way.wait(request.on_wait.as_ref()).await
+}
+
+/// The session's present epoch.
+pub(crate) async fn epoch(handfast: &Handfast, goal: &impl Goal) -> Result<Epoch, Error> {
+    let epoch = handfast.session()?.epoch().await;
+    epoch.map_err(|error| Error::of_session(error, goal.kind(), &goal.shown()))
 }
 
 /// Leaves the queue and says who was in the way.
-async fn give_up(
+async fn give_up<W: Way>(
     handfast: &Handfast,
-    line: &Arc<Line>,
+    goal: &W::Goal,
     waited: Duration,
-    entry: Option<Entry>,
+    way: Option<W>,
 ) -> Error {
-    let left = match entry {
-        Some(entry) => entry.give_up(REPORT_LIMIT).await,
+    let blocked = match way {
+        Some(way) => way.give_up(REPORT_LIMIT).await,
         None => None,
     };
-    let mut ahead = left.map(|left| left.ahead);
-    let position = ahead.as_ref().map(|ahead| ahead.len() + 1);
-    let holder = ahead.as_mut().and_then(|ahead| {
-        ahead.truncate(1);
-        ahead.pop()
-    });
-    let holder = match holder {
+    let Some(Blocked { name, ahead }) = blocked else {
+        return timed_out(goal, waited);
+    };
+    let position = Some(ahead.len() + 1);
+    let holder = match ahead.into_iter().next() {
         Some(holder) => {
             let mut named = [holder];
             let client = handfast.client().with_timeout(REPORT_LIMIT);
@@ -98,19 +99,34 @@ async fn give_up(
         None => None,
     };
     Error::Timeout {
-        kind: line.kind,
-        name: line.shown(),
+        kind: goal.kind(),
+        name: shown(&name),
         waited,
         holder,
         position,
     }
 }
 
-/// The error of a wait for the servers that took too long.
-pub(crate) fn timed_out(line: &Line, waited: Duration) -> Error {
+/// `attempt`, for no longer than `limit`.
+pub(crate) async fn within<T>(
+    limit: Option<Duration>,
+    goal: &impl Goal,
+    attempt: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match limit {
+        None => attempt.await,
+        Some(limit) => match tokio::time::timeout(limit, attempt).await {
+            Ok(done) => done,
+            Err(_) => Err(timed_out(goal, limit)),
+        },
+    }
+}
+
+/// The error of a wait that took too long, when nobody told who was in the way.
+fn timed_out(goal: &impl Goal, waited: Duration) -> Error {
     Error::Timeout {
-        kind: line.kind,
-        name: line.shown(),
+        kind: goal.kind(),
+        name: goal.shown(),
         waited,
         holder: None,
         position: None,

@@ -15,10 +15,11 @@ use crate::{
     acquire::{self, Request},
     line::{
         Line, breaking,
-        entry::OnWait,
+        entry::Entry,
         look,
         tenure::{Limits, Tenure},
     },
+    way::OnWait,
 };
 
 pub use observe::{Leader, Observer};
@@ -114,7 +115,7 @@ impl Election {
             on_wait: self.on_wait.clone(),
             value: self.value.clone(),
         };
-        let admission = acquire::wait(&self.handfast, &line, request).await?;
+        let admission = acquire::wait::<Entry>(&self.handfast, &line, request).await?;
         Ok(Leadership {
             tenure: Tenure::begin(admission, Limits::default()),
         })

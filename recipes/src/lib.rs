@@ -29,9 +29,11 @@ mod kind;
 mod line;
 mod lock;
 mod member;
+mod multi;
 mod queue;
 mod once;
 mod tenure;
+mod way;
 
 pub use config::{
     Config, ConfigBuilder, ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind,
@@ -47,6 +49,7 @@ pub use kind::Kind;
 pub use line::parse_place;
 pub use lock::{Lock, LockGuard, LockLine, TryLock};
 pub use member::{Member, Waiting};
+pub use multi::{MAX_NAMES, MultiGuard, MultiLock, TryMulti};
 pub use once::{Once, OnceError, OnceResult};
 pub use queue::{
     AckTxn, Acked, Claim, Condition, Control, DeadLetter, Failed, ItemState, Push, Pushed, Queue,

@@ -6,11 +6,12 @@
 
 pub(crate) mod breaking;
 pub(crate) mod entry;
-mod leave;
+pub(crate) mod leave;
 pub(crate) mod look;
-mod place;
+pub(crate) mod place;
+mod refusal;
 pub(crate) mod tenure;
-mod txns;
+pub(crate) mod txns;
 
 use bytes::Bytes;
 use handfast_core::{
@@ -19,7 +20,10 @@ use handfast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Kind, Member};
+use crate::{
+    Error, Kind, Member,
+    way::{Goal, shown},
+};
 
 const NAME_LIMIT: usize = 4096;
 
@@ -71,11 +75,6 @@ impl Line {
             grant_key,
             metadata: metadata.clone(),
         })
-    }
-
-    /// The name for people.
-    pub(crate) fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.name).into_owned()
     }
 
     pub(crate) fn key(&self, own: &str) -> Bytes {
@@ -136,11 +135,25 @@ impl Line {
     }
 
     pub(crate) fn session_lost(&self, reason: handfast_core::session::LostReason) -> Error {
+        if reason == handfast_core::session::LostReason::Closed {
+            // Nothing was lost: the program closed it itself.
+            return Error::Closed;
+        }
         Error::SessionLost {
             kind: self.kind,
             name: self.shown(),
             reason,
         }
+    }
+}
+
+impl Goal for Line {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn shown(&self) -> String {
+        shown(&self.name)
     }
 }
 
@@ -164,7 +177,8 @@ pub(crate) fn lease_of(own: &[u8]) -> Option<i64> {
     if slot.is_some_and(|slot| slot.is_empty() || !slot.bytes().all(|b| b.is_ascii_digit())) {
         return None;
     }
-    parse_lease_hex(lease)
+    // Lease 0 is none: a key `NAME/0` is nobody's place.
+    parse_lease_hex(lease).filter(|lease| *lease != 0)
 }
 
 /// The name and the lease in a key that is spelled like a place in a queue, for whoever looks at
@@ -227,6 +241,7 @@ mod tests {
         assert!(line.is_place(&pair("path/1f-3", 0x1f, 1)));
         // Never on a lease, so never a lock's key.
         assert!(!line.is_place(&pair("path/1", 0, 1)));
+        assert!(!line.is_place(&pair("path/0", 0, 1)));
         assert!(!line.is_place(&pair("path/a", 0x77, 1)));
         assert!(!line.is_place(&pair("path/sub/1f", 0x1f, 1)));
         assert!(!line.is_place(&pair("path/config", 0, 9)));

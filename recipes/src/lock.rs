@@ -12,10 +12,11 @@ use crate::{
     acquire::{self, Request},
     line::{
         Line, breaking,
-        entry::{Entry, OnWait, Tried},
+        entry::{Entry, Tried},
         look,
         tenure::{Limits, Tenure},
     },
+    way::{OnWait, Way},
 };
 
 /// A lock that can be acquired; made by [`Handfast::lock`].
@@ -155,7 +156,7 @@ impl Lock {
             on_wait: self.on_wait.clone(),
             value: Bytes::new(),
         };
-        let admission = acquire::wait(&self.handfast, &line, request).await?;
+        let admission = acquire::wait::<Entry>(&self.handfast, &line, request).await?;
         Ok(LockGuard {
             tenure: Tenure::begin(admission, self.limits),
         })
@@ -169,24 +170,14 @@ impl Lock {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<TryLock, Error> {
         let line = self.line()?;
-        let attempt = async {
-            let session = self.handfast.session()?;
-            let epoch = session.epoch().await;
-            let epoch =
-                epoch.map_err(|error| Error::of_session(error, line.kind, &line.shown()))?;
+        let tried = acquire::within(self.timeout, &*line, async {
+            let epoch = acquire::epoch(&self.handfast, &*line).await?;
             Entry::open(&epoch, &line, Bytes::new())
                 .await
                 .attempt()
                 .await
-        };
-        let tried = match self.timeout {
-            None => attempt.await?,
-            Some(limit) => match tokio::time::timeout(limit, attempt).await {
-                Ok(tried) => tried?,
-                Err(_) => return Err(acquire::timed_out(&line, limit)),
-            },
-        };
-        Ok(match tried {
+        });
+        Ok(match tried.await? {
             Tried::Admitted(admission) => TryLock::Acquired(LockGuard {
                 tenure: Tenure::begin(admission, self.limits),
             }),

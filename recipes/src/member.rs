@@ -50,6 +50,8 @@ impl fmt::Display for Member {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Waiting {
+    /// The name of the queue: of several locks, the one that is waited for.
+    pub name: Bytes,
     /// The place in the queue; 1 would hold.
     pub position: usize,
     /// Who holds, without its session record.

@@ -7,25 +7,25 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use handfast_core::{
-    Backoff, Epoch, KeyValue,
-    held::why_gone,
-    session::{self, Departure, LostReason, Unanswered},
+    Backoff, Epoch,
+    session::{self, Departure, Reaped},
 };
 
 use super::{
-    Grant, Line,
+    Line,
     leave::Left,
     look,
     place::Place,
     txns::{self, Attempted, Joined, Leaving, Seen, Standing},
 };
-use crate::{Error, Kind, Member, Waiting};
+use crate::{
+    Error, Member, Waiting,
+    way::{Blocked, OnWait, Way},
+};
 
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const WAIT_LIMIT: Duration = Duration::from_secs(1);
-
-/// Told about the place in the queue while waiting.
-pub(crate) type OnWait = Arc<dyn Fn(&Waiting) + Send + Sync>;
+/// Between two looks that could not be waited for by a watch.
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(50);
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A granted place.
 #[derive(Debug)]
@@ -55,45 +55,39 @@ impl Drop for Entry {
     }
 }
 
-impl Entry {
-    /// Chooses a key. Waits until clean-up under this name by this session is settled.
-    pub(crate) async fn open(epoch: &Epoch, line: &Arc<Line>, value: Bytes) -> Self {
+impl Way for Entry {
+    type Goal = Line;
+    /// Whether the holder before died.
+    type Granted = bool;
+    type Admission = Admission;
+
+    /// Chooses a key.
+    async fn open(epoch: &Epoch, line: &Arc<Line>, value: Bytes) -> Self {
         epoch.settled(&line.name).await;
         Self {
             place: Some(Place::new(epoch.clone(), Arc::clone(line), value)),
         }
     }
 
-    fn place(&self) -> &Place {
-        self.place
-            .as_ref()
-            .expect("an entry has its place until it is consumed")
-    }
-
-    fn place_mut(&mut self) -> &mut Place {
-        self.place
-            .as_mut()
-            .expect("an entry has its place until it is consumed")
-    }
-
-    /// Joins the queue and waits for the grant. Cancel safe: drop the entry to leave.
-    pub(crate) async fn wait(&mut self, on_wait: Option<&OnWait>) -> Result<bool, Error> {
+    async fn wait(&mut self, on_wait: Option<&OnWait>) -> Result<bool, Error> {
         let mut seen = self.join().await?;
         let mut backoff = self.backoff();
         loop {
             match seen.what {
                 Standing::First { previous } => {
-                    self.still_alive()?;
+                    self.place().still_alive()?;
                     return Ok(previous.is_some());
                 }
                 Standing::Unclear => seen = self.look_through().await?,
-                Standing::Gone => return Err(self.thrown_out().await),
+                Standing::Gone => return Err(self.place().thrown_out().await),
                 Standing::Behind {
                     predecessor,
                     holder,
                     grant,
                 } => {
-                    self.same_kind(holder.as_ref(), grant.as_ref())?;
+                    self.place()
+                        .line
+                        .same_kind(holder.as_ref(), grant.as_ref())?;
                     if let Some(on_wait) = on_wait {
                         self.report(on_wait).await?;
                     }
@@ -106,6 +100,43 @@ impl Entry {
                 }
             }
         }
+    }
+
+    fn into_admission(mut self, previous_died: bool) -> Result<Admission, Error> {
+        self.place().still_alive()?;
+        let place = self
+            .place
+            .take()
+            .expect("an entry has its place until it is consumed");
+        Ok(Admission {
+            place,
+            previous_died,
+        })
+    }
+
+    async fn give_up(mut self, limit: Duration) -> Option<Blocked> {
+        let place = self.place.take()?;
+        let name = place.line.name.clone();
+        let joined = place.revision > 0;
+        let left = place.leave(Leaving::Waiter { report: joined });
+        match tokio::time::timeout(limit, left).await {
+            Ok(Reaped::Answered(Left { ahead, .. })) if joined => Some(Blocked { name, ahead }),
+            _ => None,
+        }
+    }
+}
+
+impl Entry {
+    fn place(&self) -> &Place {
+        self.place
+            .as_ref()
+            .expect("an entry has its place until it is consumed")
+    }
+
+    fn place_mut(&mut self) -> &mut Place {
+        self.place
+            .as_mut()
+            .expect("an entry has its place until it is consumed")
     }
 
     /// Takes the name if it is free.
@@ -126,13 +157,13 @@ impl Entry {
                         Standing::First { previous } => {
                             return self.into_admission(previous.is_some()).map(Tried::Admitted);
                         }
-                        Standing::Gone => return Err(self.thrown_out().await),
+                        Standing::Gone => return Err(self.place().thrown_out().await),
                         // Cannot be: the key was put while nobody had a place.
                         Standing::Unclear | Standing::Behind { .. } => {}
                     }
                 }
                 Attempted::Held { holder, grant } => {
-                    self.same_kind(Some(&holder), grant.as_ref())?;
+                    self.place().line.same_kind(Some(&holder), grant.as_ref())?;
                     return Ok(Tried::Held(self.place().line.member(&holder, 1)));
                 }
                 Attempted::Foreign { all: true } => foreign = Some(at),
@@ -147,31 +178,6 @@ impl Entry {
             }
             // Foreign keys that change all the time make the guard fail now and then.
             tokio::time::sleep(backoff.next() / 4).await;
-        }
-    }
-
-    /// The granted place, unless the session was lost meanwhile.
-    pub(crate) fn into_admission(mut self, previous_died: bool) -> Result<Admission, Error> {
-        self.still_alive()?;
-        let place = self
-            .place
-            .take()
-            .expect("an entry has its place until it is consumed");
-        Ok(Admission {
-            place,
-            previous_died,
-        })
-    }
-
-    /// Leaves the queue and reads who was ahead; `None` if no server told within `limit`. The
-    /// place is given up in any case.
-    pub(crate) async fn give_up(mut self, limit: Duration) -> Option<Left> {
-        let place = self.place.take()?;
-        let joined = place.revision > 0;
-        let left = place.leave(Leaving::Waiter { report: joined });
-        match tokio::time::timeout(limit, left).await {
-            Ok(handfast_core::session::Reaped::Answered(left)) if joined => Some(left),
-            _ => None,
         }
     }
 
@@ -195,7 +201,7 @@ impl Entry {
         let place = self.place();
         let answer = session::commit(&place.epoch, &mut doubt, || build(place)).await;
         self.place_mut().doubtful = doubt;
-        answer.map_err(|unanswered| self.failed(unanswered))
+        answer.map_err(|unanswered| self.place().failed(unanswered))
     }
 
     async fn note_joined(&mut self, joined: Joined, at: i64) -> Result<Seen<Standing>, Error> {
@@ -264,7 +270,7 @@ impl Entry {
     ) -> Result<handfast_core::TxnResponse, Error> {
         let mut doubt = false;
         let answer = session::commit(&self.place().epoch, &mut doubt, build).await;
-        answer.map_err(|unanswered| self.failed(unanswered))
+        answer.map_err(|unanswered| self.place().failed(unanswered))
     }
 
     /// Waits until the predecessor or the own key is gone, or it is time to look again.
@@ -288,51 +294,12 @@ impl Entry {
         let ahead = look::pairs_before(place.epoch.client(), &place.line, place.revision).await?;
         let position = ahead.what.len() + 1;
         let holder = ahead.what.first().map(|pair| place.line.member(pair, 1));
-        on_wait(&Waiting { position, holder });
+        let name = place.line.name.clone();
+        on_wait(&Waiting {
+            name,
+            position,
+            holder,
+        });
         Ok(())
-    }
-
-    /// Refuses a name that others use for another purpose, as far as can be told.
-    fn same_kind(&self, holder: Option<&KeyValue>, grant: Option<&Grant>) -> Result<(), Error> {
-        let line = &self.place().line;
-        let Some(holder) = holder else { return Ok(()) };
-        let recorded = grant
-            .filter(|grant| line.key(&grant.own) == holder.key)
-            .map(|grant| grant.kind);
-        // A lock's key has no value, whoever wrote it.
-        let by_value =
-            (line.kind == Kind::Lock && !holder.value.is_empty()).then_some(Kind::Election);
-        match recorded.or(by_value) {
-            Some(found) if found != line.kind => Err(Error::KindConflict {
-                name: line.shown(),
-                wanted: line.kind,
-                found,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn still_alive(&self) -> Result<(), Error> {
-        let place = self.place();
-        place
-            .epoch
-            .check()
-            .map_err(|lost| place.line.session_lost(lost.reason))
-    }
-
-    /// The own key is gone while waiting: why?
-    async fn thrown_out(&self) -> Error {
-        let place = self.place();
-        match why_gone(&place.epoch, &place.key).await {
-            LostReason::Revoked => place.line.session_lost(LostReason::Revoked),
-            reason => place.line.lost(reason),
-        }
-    }
-
-    fn failed(&self, unanswered: Unanswered) -> Error {
-        match unanswered {
-            Unanswered::Lost(reason) => self.place().line.session_lost(reason),
-            Unanswered::Refused(error) => Error::Client(error),
-        }
     }
 }

@@ -15,7 +15,7 @@ const PAGE: i64 = 500;
 const RECORDS: usize = 100;
 
 /// All pairs that are places with a create revision below `revision`, oldest first.
-pub(super) async fn pairs_before(
+pub(crate) async fn pairs_before(
     client: &Client,
     line: &Line,
     revision: i64,

@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// Lets the key be used again: it is gone, and no request that would put it is under way.
-    pub(super) fn free_key(&self) {
+    pub(crate) fn free_key(&self) {
         self.epoch.free_slot(&self.line.name, self.slot);
     }
 }

@@ -9,11 +9,11 @@ use handfast_core::{
 use super::{Grant, Line, place::Place};
 
 /// How many keys a failed try looks at for the holder; more are read only if all are foreign.
-const GLANCE: i64 = 8;
+pub(crate) const GLANCE: i64 = 8;
 
 /// Where a place stands.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// It is the oldest. `previous` is the record of a holder that never gave the name back.
     First { previous: Option<Grant> },
     /// It is not: `predecessor` is the one to wait for.
@@ -35,14 +35,14 @@ pub(crate) struct Seen<T> {
     pub(crate) at: i64,
 }
 
-fn oldest(line: &Line, limit: i64) -> Op {
+pub(crate) fn oldest(line: &Line, limit: i64) -> Op {
     Op::range(&line.prefix)
         .prefix()
         .sort_by(SortTarget::Create, SortOrder::Ascend)
         .limit(limit)
 }
 
-fn newest(line: &Line, limit: i64) -> Op {
+pub(crate) fn newest(line: &Line, limit: i64) -> Op {
     Op::range(&line.prefix)
         .prefix()
         .sort_by(SortTarget::Create, SortOrder::Descend)
@@ -50,7 +50,7 @@ fn newest(line: &Line, limit: i64) -> Op {
 }
 
 /// Writes the grant's record if `when` holds and there is none; else reads it.
-fn record(place: &Place, when: Option<Compare>) -> Op {
+pub(crate) fn record(place: &Place, when: Option<Compare>) -> Op {
     let line = &place.line;
     let absent = Compare::create_revision(&line.grant_key).eq(0);
     Op::txn(
@@ -60,12 +60,12 @@ fn record(place: &Place, when: Option<Compare>) -> Op {
     )
 }
 
-fn put_own(place: &Place) -> Op {
+pub(crate) fn put_own(place: &Place) -> Op {
     Op::put(&place.key, &place.value).lease(place.epoch.lease())
 }
 
 /// Nobody barred this key; see [`leave`].
-fn not_barred(place: &Place) -> Compare {
+pub(crate) fn not_barred(place: &Place) -> Compare {
     Compare::create_revision(place.line.bar_key(&place.own)).eq(0)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn join(client: &Client, place: &Place) -> Txn {
 
 /// What a [`join`] or [`attempt`] did.
 #[derive(Debug)]
-pub(super) enum Joined {
+pub(crate) enum Joined {
     /// The key was put at `revision`.
     Put {
         revision: i64,
@@ -119,7 +119,7 @@ pub(super) fn joined(place: &Place, answer: &TxnResponse) -> Result<Joined, Erro
     Ok(Joined::Put { revision, standing })
 }
 
-fn put_before(own: &RangeResponse) -> Joined {
+pub(crate) fn put_before(own: &RangeResponse) -> Joined {
     match own.kvs.first() {
         Some(own) => Joined::Before {
             revision: own.create_revision,
@@ -129,7 +129,11 @@ fn put_before(own: &RangeResponse) -> Joined {
 }
 
 /// The record another holder left, if one did.
-fn previous_grant(place: &Place, answer: &TxnResponse, op: usize) -> Result<Option<Grant>, Error> {
+pub(crate) fn previous_grant(
+    place: &Place,
+    answer: &TxnResponse,
+    op: usize,
+) -> Result<Option<Grant>, Error> {
     let nested = answer
         .responses
         .get(op)
@@ -140,7 +144,7 @@ fn previous_grant(place: &Place, answer: &TxnResponse, op: usize) -> Result<Opti
     }
 }
 
-fn grant_in(place: &Place, range: &RangeResponse) -> Option<Grant> {
+pub(crate) fn grant_in(place: &Place, range: &RangeResponse) -> Option<Grant> {
     let value = &range.kvs.first()?.value;
     // One that cannot be read is still one that was not given back.
     let unreadable = || Grant {
@@ -152,7 +156,7 @@ fn grant_in(place: &Place, range: &RangeResponse) -> Option<Grant> {
     (grant.own != place.own).then_some(grant)
 }
 
-fn standing(
+pub(crate) fn standing(
     place: &Place,
     grant: Option<Grant>,
     holder: Option<KeyValue>,
@@ -323,12 +327,12 @@ pub(super) fn leave(client: &Client, place: &Place, how: Leaving) -> Txn {
 ///
 /// Not certain once another holder has written its own record: say so only after an attempt of
 /// which the fate is not known.
-pub(super) fn left_before(place: &Place, answer: &TxnResponse) -> Result<bool, Error> {
+pub(crate) fn left_before(place: &Place, answer: &TxnResponse) -> Result<bool, Error> {
     let record = answer.range(0)?.kvs.first();
     Ok(record.is_none_or(|record| record.value != place.grant))
 }
 
-fn forget_own_grant(place: &Place) -> Op {
+pub(crate) fn forget_own_grant(place: &Place) -> Op {
     let line = &place.line;
     let mine = Compare::value(&line.grant_key).eq(&place.grant);
     Op::txn([mine], [Op::delete(&line.grant_key)], [])
