@@ -7,6 +7,9 @@
 
 mod cancel;
 mod cluster;
+mod config;
+mod config_publish;
+mod config_snapshot;
 mod contention;
 mod election;
 mod faults;
@@ -17,6 +20,7 @@ mod lock;
 #[path = "../../../core/tests/common/cluster.rs"]
 mod members;
 mod mirror;
+mod once;
 mod replies;
 mod round_trips;
 mod session;
