@@ -113,11 +113,12 @@ impl<T> Config<T> {
     /// for a change since it was opened (or cloned). Values in between are left out. Cancel safe.
     pub async fn changed(&mut self) -> Arc<T> {
         let told = self.told;
-        let value = self.seen.wait_for(|now| now.value.step > told).await;
-        let value = match value {
-            Ok(now) => Arc::clone(&now.value),
+        let newer = self.seen.wait_for(|now| now.value.step > told).await;
+        // What is borrowed must not be held over an await, or the future could not be spawned.
+        let newer = newer.ok().map(|now| Arc::clone(&now.value));
+        let Some(value) = newer else {
             // This handle keeps the sender.
-            Err(_) => std::future::pending().await,
+            return std::future::pending().await;
         };
         self.told = value.step;
         Arc::clone(&value.value)
