@@ -253,7 +253,7 @@ impl Handfast {
             .collect())
     }
 
-    async fn pairs(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, Error> {
+    pub(crate) async fn pairs(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, Error> {
         let end = handfast_core::prefix_end(prefix);
         let mut pairs: Vec<KeyValue> = Vec::new();
         loop {
@@ -274,6 +274,11 @@ impl Handfast {
                 return Ok(pairs);
             }
         }
+    }
+
+    /// The TTL asked for of the session.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.shared.options.asked_ttl()
     }
 
     pub(crate) fn metadata_prefix(&self) -> &Bytes {

@@ -15,6 +15,8 @@ pub enum Kind {
     Lock,
     /// An election.
     Election,
+    /// A service that instances register for.
+    Service,
     /// A queue of items; what is held is a claim.
     Queue,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Lock => "lock",
             Self::Election => "election",
+            Self::Service => "service",
             Self::Queue => "queue",
         })
     }

@@ -30,15 +30,15 @@ mod line;
 mod lock;
 mod member;
 mod multi;
-mod queue;
 mod once;
+mod queue;
+mod service;
 mod tenure;
 mod way;
 
 pub use config::{
-    Config, ConfigBuilder, ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind,
-    ConfigSet, ConfigSource, ConfigValue, Publication, Publish, Published, SnapshotFuture,
-    SnapshotStore,
+    Config, ConfigBuilder, ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind, ConfigSet,
+    ConfigSource, ConfigValue, Publication, Publish, Published, SnapshotFuture, SnapshotStore,
 };
 pub use election::{Candidates, Election, Leader, Leadership, Observer};
 pub use error::Error;
@@ -54,5 +54,9 @@ pub use once::{Once, OnceError, OnceResult};
 pub use queue::{
     AckTxn, Acked, Claim, Condition, Control, DeadLetter, Failed, ItemState, Push, Pushed, Queue,
     QueueItem, QueueStatus, Reason, Why, Worker,
+};
+pub use service::{
+    Discover, Discovery, Entry, Instance, Pick, Picked, Register, Registration, RegistrationState,
+    Service, ServiceChange, ServiceChanges, ServiceList, Status,
 };
 pub use tenure::{GuardedTxn, Tenure};
