@@ -62,12 +62,17 @@ pub(crate) struct Queue {
     pub(crate) name: Bytes,
     /// What the control key says; none means that nobody ever wrote it.
     pub(crate) control: Option<String>,
+    /// What all items wait for, if anything.
+    pub(crate) condition: Option<String>,
     /// Items that are neither done nor dead, claimed ones among them.
     pub(crate) items: usize,
     pub(crate) claims: Vec<Claim>,
+    /// The leases of workers that wait, or have waited, for items.
+    pub(crate) workers: Vec<i64>,
     pub(crate) dead: usize,
-    pub(crate) delayed: usize,
     pub(crate) done: usize,
+    /// Something was seen that only queues have.
+    is_sure: bool,
 }
 
 /// A worker's claim on an item.
@@ -90,7 +95,7 @@ pub(crate) struct Service {
 pub(crate) struct Instance {
     pub(crate) id: Bytes,
     pub(crate) address: String,
-    /// As the instance says of itself; empty if it does not.
+    /// As the instance says of itself: warming, up or draining.
     pub(crate) status: String,
     pub(crate) lease: i64,
 }
@@ -127,7 +132,8 @@ impl Holding {
             Role::Waits(position) => format!("waits for {name} ({position}.)"),
             Role::Leads => format!("leads {name}"),
             Role::Stands(position) => format!("stands for {name} ({position}.)"),
-            Role::Claims => format!("works on {name} {}", last()),
+            Role::Works => format!("works for {name}"),
+            Role::Claims => format!("has {name} {}", last()),
             Role::Serves => format!("serves {name} as {}", last()),
         }
     }
@@ -144,7 +150,9 @@ pub(crate) enum Role {
     Leads,
     /// It would lead when those before it go.
     Stands(usize),
-    /// It works on the item of a queue.
+    /// It takes items of a queue.
+    Works,
+    /// It has an item of a queue.
     Claims,
     /// It is an instance of the service.
     Serves,
@@ -184,7 +192,7 @@ impl Overview {
         let records = std::mem::take(&mut parts.records);
         let mut overview = Overview {
             lines: parts.lines(),
-            queues: parts.queues.into_values().collect(),
+            queues: parts.queues(),
             services: by_service(parts.instances),
             sessions: Vec::new(),
         };
@@ -263,6 +271,9 @@ impl Overview {
             }
         }
         for queue in &self.queues {
+            for lease in &queue.workers {
+                add(*lease, Role::Works, &queue.name, queue.name.clone());
+            }
             for claim in &queue.claims {
                 let key = [&queue.name[..], b"/claims/", &claim.item].concat();
                 add(claim.lease, Role::Claims, &queue.name, key.into());
@@ -283,6 +294,9 @@ impl Overview {
     }
 }
 
+/// How the names of lines do not end: what is below are the workers of a queue.
+const WORKERS: &[u8] = b"/workers";
+
 /// The pairs, sorted out but not yet put together.
 #[derive(Default)]
 struct Parts {
@@ -299,7 +313,8 @@ impl Parts {
         if let Some(own) = pair.key.strip_prefix(metadata) {
             return self.take_metadata(pair, own, metadata.len());
         }
-        if let Some((name, lease)) = parse_place(&pair.key) {
+        let place = parse_place(&pair.key).filter(|(name, _)| !name.ends_with(WORKERS));
+        if let Some((name, lease)) = place {
             let place = Place {
                 key: pair.key.clone(),
                 lease,
@@ -335,6 +350,12 @@ impl Parts {
             let held = HeldName::read(name.clone(), &pair.value);
             self.held.insert(name, held);
         }
+    }
+
+    /// The queues, with workers in the place of what looked like lines.
+    fn queues(&mut self) -> Vec<Queue> {
+        let queues = std::mem::take(&mut self.queues);
+        queues.into_values().filter(|queue| queue.is_sure).collect()
     }
 
     fn lines(&mut self) -> Vec<Line> {
@@ -375,6 +396,7 @@ fn line(name: Bytes, places: Vec<Place>, held: Option<&HeldName>) -> Line {
 
 impl Queue {
     fn take(&mut self, part: QueuePart, pair: &KeyValue) {
+        self.is_sure |= part != QueuePart::Item && part != QueuePart::Other;
         match part {
             QueuePart::Item => self.items += 1,
             QueuePart::Claim(item) => self.claims.push(Claim {
@@ -382,13 +404,12 @@ impl Queue {
                 lease: pair.lease,
                 token: pair.create_revision,
             }),
+            QueuePart::Worker => self.workers.push(pair.lease),
             QueuePart::Dead => self.dead += 1,
-            QueuePart::Delayed => self.delayed += 1,
             QueuePart::Done => self.done += 1,
-            QueuePart::Control => {
-                self.control = Some(String::from_utf8_lossy(&pair.value).into_owned());
-            }
-            QueuePart::Other => {}
+            QueuePart::Control(word) => self.control = Some(word.to_owned()),
+            QueuePart::Condition(condition) => self.condition = Some(condition),
+            QueuePart::Ticket | QueuePart::Other => {}
         }
     }
 

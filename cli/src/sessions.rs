@@ -160,7 +160,7 @@ mod tests {
                 "backup",
                 "1m5s",
                 "9s",
-                "holds jobs/nightly, works on img 1"
+                "holds jobs/nightly, works for img, has img 1"
             ]
         );
         assert_eq!(

@@ -171,7 +171,7 @@ async fn show(
             title: &title,
             revision: source.revision(),
             note: source.note(),
-            failure: source.failure().map(|error| error.to_string()),
+            trouble: source.trouble(),
         };
         screen.draw(|frame| draw::draw(frame, &view, &mut state))?;
         tokio::select! {

@@ -40,6 +40,7 @@ fn keys_lead_through_everything_and_the_window_may_change_its_size() {
     leader.wait_for("token");
     let instance = r#"{"Op":0,"Addr":"10.0.0.5:80"}"#;
     server.say(&["put", "img/items/1", "x"]);
+    server.say(&["put", "img/tickets/1", "{}"]);
     server.say(&["put", "api/n1", instance]);
     let mut top = Terminal::start(&server.command(&["top"]), 20, 110);
     top.wait_for(&["1 Locks 0", "2 Elections 1"]);
@@ -95,7 +96,7 @@ fn a_server_that_is_gone_is_told_and_what_was_seen_stays() {
     let top = Terminal::start(&server.command(&["top"]), 20, 200);
     top.wait_for(&["x", "holds"]);
     server.process.signal("KILL");
-    top.wait_for(&["no longer up to date"]);
+    top.wait_for(&["out of touch for"]);
     top.wait_for(&["x", "holds"]);
 }
 
@@ -105,6 +106,7 @@ fn scripts_get_it_once_as_text_or_json() {
         let holder = Process::start(server.command(&["lock", "jobs/nightly"]));
         holder.wait_for("token");
         server.say(&["put", "img/items/1", "x"]);
+        server.say(&["put", "img/tickets/1", "{}"]);
         let text = server.say(&["top", "--once"]);
         for line in ["Locks (1)", "Elections (0)", "Queues (1)", "Services (0)"] {
             assert!(text.lines().any(|it| it == line), "no {line} in: {text}");

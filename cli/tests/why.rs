@@ -93,6 +93,7 @@ fn trap_04_and_09_keys_that_will_never_go_are_pointed_at() {
 fn a_queue_that_stands_still_says_why() {
     let server = Server::handfast();
     server.say(&["put", "img/items/1", "x"]);
+    server.say(&["put", "img/tickets/1", "{}"]);
     let said = server.say(&["why", "img"]);
     assert!(
         said.starts_with("queue img has items and nobody works on any"),

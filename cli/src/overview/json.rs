@@ -56,10 +56,11 @@ fn place(seen: Seen<'_>, position: usize, place: &Place) -> Value {
 pub(crate) fn queue(seen: Seen<'_>, queue: &Queue) -> Value {
     let mut object = named("name", &queue.name);
     object.insert("control".to_owned(), json!(queue.control));
+    object.insert("condition".to_owned(), json!(queue.condition));
     let counts = [
         ("items", queue.items),
         ("waiting", queue.waiting()),
-        ("delayed", queue.delayed),
+        ("workers", queue.workers.len()),
         ("dead", queue.dead),
         ("done", queue.done),
     ];
@@ -89,8 +90,7 @@ fn service(seen: Seen<'_>, service: &Service) -> Value {
 fn instance(seen: Seen<'_>, instance: &Instance) -> Value {
     let mut object = named("id", &instance.id);
     object.insert("address".to_owned(), json!(instance.address));
-    let status = Some(&instance.status).filter(|status| !status.is_empty());
-    object.insert("status".to_owned(), json!(status));
+    object.insert("status".to_owned(), json!(instance.status));
     object.insert("on_no_lease".to_owned(), json!(instance.lease == 0));
     insert_session(&mut object, seen, instance.lease);
     Value::Object(object)
@@ -108,6 +108,7 @@ pub(crate) fn session(seen: Seen<'_>, session: &Session) -> Value {
             Role::Waits(position) => ("waits", Some(position)),
             Role::Leads => ("leads", Some(1)),
             Role::Stands(position) => ("candidate", Some(position)),
+            Role::Works => ("works", None),
             Role::Claims => ("claims", None),
             Role::Serves => ("serves", None),
         };

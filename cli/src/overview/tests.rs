@@ -54,6 +54,8 @@ pub(crate) fn busy() -> Vec<KeyValue> {
         pair("go/leader/c3", "n1", 0xc3, 7),
         pair("img/items/1", "x", 0, 8),
         pair("img/items/2", "y", 0, 9),
+        pair("img/tickets/2", r#"{"attempts":1}"#, 0, 9),
+        pair("img/workers/a1", "", 0xa1, 9),
         pair("img/claims/1", "", 0xa1, 10),
         pair("img/control", "pause", 0, 11),
         pair("img/dead/0", "z", 0, 12),
@@ -126,7 +128,10 @@ fn sessions_have_what_is_on_their_leases() {
         let holdings = &session.unwrap().holdings;
         holdings.iter().map(Holding::text).collect::<Vec<_>>()
     };
-    assert_eq!(has(0xa1), ["holds jobs/nightly", "works on img 1"]);
+    assert_eq!(
+        has(0xa1),
+        ["holds jobs/nightly", "works for img", "has img 1"]
+    );
     assert_eq!(
         has(0xb2),
         [
@@ -147,7 +152,18 @@ fn queues_are_counted() {
     let queue = busy.queue(b"img").unwrap();
     assert_eq!((queue.items, queue.waiting(), queue.dead), (2, 1, 1));
     assert_eq!(queue.control.as_deref(), Some("pause"));
+    assert_eq!(queue.workers, [0xa1]);
+    assert!(busy.line(b"img/workers").is_none());
     assert_eq!(queue.claims[0].token, 10);
+}
+
+#[test]
+fn folders_that_are_called_like_a_queues_make_none() {
+    let shop = [
+        pair("shop/items/5", "a chair", 0, 4),
+        pair("shop/open/x", "", 0, 5),
+    ];
+    assert!(overview(&shop).queues.is_empty());
 }
 
 #[test]

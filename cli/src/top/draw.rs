@@ -38,9 +38,8 @@ fn title<'a>(view: &'a View<'_>) -> Paragraph<'a> {
         Span::styled("handfast top", Style::new().add_modifier(Modifier::BOLD)),
         Span::raw(format!("  {}  revision {}", view.title, view.revision)),
     ];
-    if let Some(failure) = &view.failure {
-        let text = format!("  no longer up to date: {failure}");
-        spans.push(Span::styled(text, alarming()));
+    if let Some(trouble) = &view.trouble {
+        spans.push(Span::styled(format!("  {trouble}"), alarming()));
     }
     Paragraph::new(Line::from(spans))
 }
@@ -127,7 +126,7 @@ mod tests {
     use crate::top::view::tests::with_busy;
 
     /// The lines on a terminal of this size.
-    fn screen(width: u16, height: u16, state: &mut State, failure: Option<&str>) -> Vec<String> {
+    fn screen(width: u16, height: u16, state: &mut State, trouble: Option<&str>) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         with_busy(|seen| {
             let view = View {
@@ -135,7 +134,7 @@ mod tests {
                 title: "127.0.0.1:2379",
                 revision: 14,
                 note: None,
-                failure: failure.map(str::to_owned),
+                trouble: trouble.map(str::to_owned),
             };
             terminal.draw(|frame| draw(frame, &view, state)).unwrap();
         });
@@ -186,10 +185,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_is_told() {
-        let lines = screen(90, 8, &mut State::default(), Some("no server answers"));
-        assert!(
-            lines[0].ends_with("no longer up to date: no server answers"),
-            "{lines:#?}"
-        );
+        let lines = screen(90, 8, &mut State::default(), Some("out of touch for 3s"));
+        assert!(lines[0].ends_with("out of touch for 3s"), "{lines:#?}");
     }
 }

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use handfast_core::{Client, Error, Mirror};
+use handfast_core::{Client, Mirror};
 use tokio::sync::Notify;
 
 use crate::exit::Failure;
+use crate::output::span;
 use crate::overview::Overview;
 use crate::overview::read::{self, METADATA, Pairs};
 
@@ -87,9 +88,15 @@ impl Source {
             .unwrap_or(0)
     }
 
-    /// Why a copy cannot follow, if one cannot.
-    pub(super) fn failure(&self) -> Option<Error> {
-        self.mirrors.values().find_map(Mirror::failure)
+    /// For how long a copy may have missed changes, and why if that is known; none if none has.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let stale = self.mirrors.values().map(Mirror::stale_for).max()?;
+        if stale.is_zero() {
+            return None;
+        }
+        let why = self.mirrors.values().find_map(Mirror::failure);
+        let why = why.map_or_else(String::new, |error| format!(": {error}"));
+        Some(format!("out of touch for {}{why}", span(stale)))
     }
 
     /// What a person should know about what is not shown.

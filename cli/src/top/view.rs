@@ -19,7 +19,7 @@ pub(super) struct View<'a> {
     pub(super) revision: i64,
     pub(super) note: Option<&'a str>,
     /// Why what is shown may be old.
-    pub(super) failure: Option<String>,
+    pub(super) trouble: Option<String>,
 }
 
 /// One of the tables.
@@ -97,7 +97,16 @@ pub(super) fn sheet(seen: Seen<'_>, tab: Tab) -> Sheet {
         "NAME", "PLACE", "HOST", "PID", "PROGRAM", "AGE", "TTL LEFT", "TOKEN", "WAITING", "VALUE",
     ];
     const QUEUE: &[&str] = &[
-        "NAME", "STATE", "WAITING", "CLAIMED", "DELAYED", "DEAD", "DONE", "WORKER", "TTL LEFT",
+        "NAME",
+        "STATE",
+        "WAITS FOR",
+        "WAITING",
+        "CLAIMED",
+        "WORKERS",
+        "DEAD",
+        "DONE",
+        "WORKER",
+        "TTL LEFT",
     ];
     const SERVICE: &[&str] = &[
         "NAME", "INSTANCE", "ADDRESS", "STATUS", "HOST", "PID", "AGE", "TTL LEFT",
@@ -218,9 +227,10 @@ fn queue_rows(seen: Seen<'_>, queue: &Queue) -> Vec<Row> {
         cells: vec![
             printable(&queue.name),
             state.to_owned(),
+            queue.condition.clone().unwrap_or_default(),
             number(queue.waiting()),
             number(queue.claims.len()),
-            number(queue.delayed),
+            number(queue.workers.len()),
             number(queue.dead),
             number(queue.done),
             String::new(),
@@ -232,15 +242,15 @@ fn queue_rows(seen: Seen<'_>, queue: &Queue) -> Vec<Row> {
         },
     };
     let claims = queue.claims.iter().map(|claim| {
-        let mut cells = vec![String::new(); 9];
+        let mut cells = vec![String::new(); 10];
         cells[0] = format!("  {}", printable(&claim.item));
         let [host, pid, app, _] = who(seen, claim.lease);
-        cells[7] = match app == UNKNOWN {
+        cells[8] = match app == UNKNOWN {
             true => lease_hex(claim.lease),
             false => format!("{app} (pid {pid} on {host})"),
         };
         let ttl = seen.ttl(claim.lease);
-        cells[8] = ttl.text();
+        cells[9] = ttl.text();
         let tone = if ttl.is_overdue() {
             Tone::Alarming
         } else {
@@ -265,7 +275,7 @@ fn service_rows(seen: Seen<'_>, service: &Service) -> Vec<Row> {
                 },
                 printable(&instance.id),
                 instance.address.clone(),
-                known(&instance.status),
+                instance.status.clone(),
                 host,
                 pid,
                 age,
@@ -319,13 +329,6 @@ fn who(seen: Seen<'_>, lease: i64) -> [String; 4] {
         record.app.clone(),
         age.map_or_else(|| UNKNOWN.to_owned(), span),
     ]
-}
-
-fn known(text: &str) -> String {
-    match text {
-        "" => UNKNOWN.to_owned(),
-        text => text.to_owned(),
-    }
 }
 
 /// Where the person is.

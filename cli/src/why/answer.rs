@@ -130,13 +130,17 @@ fn about_queue(seen: Seen<'_>, queue: &Queue) -> Answer {
     let (waiting, claimed) = (queue.waiting(), queue.claims.len());
     let mut details = vec![
         format!("control   {}", queue.control.as_deref().unwrap_or("run")),
-        format!("items     {waiting} waiting, {claimed} being worked on"),
+        format!(
+            "items     {waiting} waiting, {claimed} being worked on, {} dead",
+            queue.dead
+        ),
+        format!(
+            "workers   {} that wait or have waited for items",
+            queue.workers.len()
+        ),
     ];
-    if queue.delayed + queue.dead > 0 {
-        details.push(format!(
-            "aside     {} delayed, {} dead",
-            queue.delayed, queue.dead
-        ));
+    if let Some(condition) = &queue.condition {
+        details.push(format!("condition {condition}"));
     }
     for claim in queue.claims.iter().take(NAMED) {
         let item = printable(&claim.item);
@@ -145,6 +149,7 @@ fn about_queue(seen: Seen<'_>, queue: &Queue) -> Answer {
             who(seen, claim.lease)
         ));
     }
+    let is_paused = queue.control.as_deref() == Some("pause");
     let reason = match (queue.control.as_deref(), waiting, claimed) {
         (Some("pause"), ..) => "is paused: nothing is handed out",
         (Some("drain"), ..) => "drains: what is in it is worked on, nothing more is taken in",
@@ -154,7 +159,10 @@ fn about_queue(seen: Seen<'_>, queue: &Queue) -> Answer {
         _ => "is being worked on",
     };
     let mut hints = Vec::new();
-    if waiting > 0 && queue.control.as_deref() != Some("pause") {
+    if waiting > 0 && !is_paused && queue.workers.is_empty() && claimed == 0 {
+        hints.push("no worker is there".to_owned());
+    }
+    if waiting > 0 && !is_paused {
         hints.push(format!(
             "what keeps a single item back is told by `handfast queue why {name} ITEM`"
         ));

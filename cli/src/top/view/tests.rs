@@ -53,8 +53,8 @@ fn queues_services_and_sessions_have_their_tables() {
     assert_eq!(
         texts(Tab::Queues),
         [
-            "Alarming img|pause|1|1|0|1|0||",
-            "Below   1|||||||backup (pid 7 on db-1)|9s"
+            "Alarming img|pause||1|1|1|1|0||",
+            "Below   1||||||||backup (pid 7 on db-1)|9s"
         ]
     );
     assert_eq!(
@@ -63,7 +63,7 @@ fn queues_services_and_sessions_have_their_tables() {
     );
     assert_eq!(
         texts(Tab::Sessions)[0],
-        "Plain a1|db-1|7|backup|16m50s|9s|holds jobs/nightly, works on img 1"
+        "Plain a1|db-1|7|backup|16m50s|9s|holds jobs/nightly, works for img, has img 1"
     );
 }
 
