@@ -3,7 +3,7 @@
 //! Owns when the command is told to stop and when it is killed: TERM while there is still time to
 //! stop in order, KILL before anybody else can be the holder. It must not know what is held.
 
-mod child;
+pub(crate) mod child;
 pub(crate) mod guard;
 pub(crate) mod signals;
 
@@ -12,6 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use handfast_core::session::LostReason;
+use tokio::process::Command;
 use tokio::time::{Instant, sleep_until};
 
 use crate::exit::Failure;
@@ -69,7 +70,17 @@ pub(crate) async fn run(
     hold: &impl Hold,
     signals: &mut Signals,
 ) -> Result<Ended, Failure> {
-    let mut child = Child::spawn(job.command, &job.env)?;
+    run_with(job, hold, signals, |_| {}).await
+}
+
+/// [`run`] of a command that `prepare` gave, for example, an output of its own.
+pub(crate) async fn run_with(
+    job: &Job<'_>,
+    hold: &impl Hold,
+    signals: &mut Signals,
+    prepare: impl FnOnce(&mut Command),
+) -> Result<Ended, Failure> {
+    let mut child = Child::spawn(job.command, &job.env, prepare)?;
     let until = job.max_hold.map(|time| Instant::now() + time);
     let mut stopping: Option<Stopping> = None;
     loop {

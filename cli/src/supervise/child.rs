@@ -14,7 +14,7 @@ use super::guard::Guard;
 use crate::exit::{self, Failure};
 
 /// A running command.
-pub(super) struct Child {
+pub(crate) struct Child {
     process: tokio::process::Child,
     /// None once it has been waited for: the number may be somebody else's then.
     pid: Option<Pid>,
@@ -25,9 +25,12 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn spawn(
+    /// Spawns it after `prepare` changed what is not a matter of everybody: its input and output,
+    /// or more variables.
+    pub(crate) fn spawn(
         command: &[OsString],
         env: &[(&'static str, OsString)],
+        prepare: impl FnOnce(&mut Command),
     ) -> Result<Child, Failure> {
         let (program, arguments) = command
             .split_first()
@@ -41,6 +44,7 @@ impl Child {
         if own_group {
             command.process_group(0);
         }
+        prepare(&mut command);
         let process = command.spawn().map_err(|error| Failure::Spawn {
             command: program.to_string_lossy().into_owned(),
             error,
@@ -58,7 +62,7 @@ impl Child {
     }
 
     /// Waits for the end; the exit code a shell would report. Cancel safe.
-    pub(super) async fn wait(&mut self) -> Result<i32, Failure> {
+    pub(crate) async fn wait(&mut self) -> Result<i32, Failure> {
         let status = self.process.wait().await;
         let status = status
             .map_err(|error| Failure::Other(format!("cannot wait for the command: {error}")))?;
@@ -72,17 +76,17 @@ impl Child {
     }
 
     /// Asks it to stop.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
     /// Ends it and all it has started.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
     /// Passes a signal on that we got.
-    pub(super) fn pass_on(&self, signal: Signal) {
+    pub(crate) fn pass_on(&self, signal: Signal) {
         // The terminal sends these to its whole foreground group, so the command has them already.
         let from_terminal = matches!(signal, Signal::INT | Signal::QUIT);
         if self.own_group || !from_terminal {
@@ -164,7 +168,7 @@ mod tests {
     async fn exit_codes_are_those_of_a_shell() {
         let run = async |script: &str| {
             let command = ["sh", "-c", script].map(OsString::from);
-            Child::spawn(&command, &[("X", "7".into())])
+            Child::spawn(&command, &[("X", "7".into())], |_| {})
                 .unwrap()
                 .wait()
                 .await
@@ -176,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_does_not_exist_is_127() {
-        let Err(failure) = Child::spawn(&["/no/such/command".into()], &[]) else {
+        let Err(failure) = Child::spawn(&["/no/such/command".into()], &[], |_| {}) else {
             panic!()
         };
         assert_eq!(failure.code(), 127);
@@ -186,7 +190,7 @@ mod tests {
     async fn killing_reaches_what_the_command_started() {
         // The shell waits for its child, so only a signal to both ends this in time.
         let command = ["sh", "-c", "sleep 1000; echo never"].map(OsString::from);
-        let mut child = Child::spawn(&command, &[]).unwrap();
+        let mut child = Child::spawn(&command, &[], |_| {}).unwrap();
         child.kill();
         assert_eq!(child.wait().await.unwrap(), 128 + 9);
     }
