@@ -20,6 +20,7 @@ mod lock;
 #[path = "../../../core/tests/common/cluster.rs"]
 mod members;
 mod mirror;
+mod multi;
 mod once;
 mod replies;
 mod round_trips;

@@ -2,3 +2,6 @@
 
 mod election;
 mod lock;
+mod multi;
+mod queue;
+mod service;

@@ -20,9 +20,22 @@ pub mod util;
 pub use recipe::{End, Recipe, World};
 
 /// The tests of one [`Recipe`]: all that the kit can do to it, in a module of this name.
+///
+/// With `briefly` as a third word without the slow ones, which restart a server.
 #[macro_export]
 macro_rules! try_out {
     ($module:ident, $recipe:ty) => {
+        $crate::try_out!($module, $recipe, {
+            #[tokio::test]
+            async fn compaction_and_restart_may_come_at_any_call() {
+                $crate::troubles::every_upheaval::<$recipe>().await;
+            }
+        });
+    };
+    ($module:ident, $recipe:ty, briefly) => {
+        $crate::try_out!($module, $recipe, {});
+    };
+    ($module:ident, $recipe:ty, { $($more:tt)* }) => {
         mod $module {
             use super::*;
 
@@ -37,14 +50,11 @@ macro_rules! try_out {
             }
 
             #[tokio::test]
-            async fn compaction_and_restart_may_come_at_any_call() {
-                $crate::troubles::every_upheaval::<$recipe>().await;
-            }
-
-            #[tokio::test]
             async fn it_may_be_dropped_at_any_await() {
                 $crate::dropped::at_every_await::<$recipe>().await;
             }
+
+            $($more)*
         }
     };
 }

@@ -36,10 +36,8 @@ pub enum Trouble {
     CompactedBefore,
     /// All history is compacted before the answer comes.
     CompactedAfter,
-    /// The server is killed and started again before the request arrives.
-    RestartBefore,
     /// The server is killed and started again before the answer comes.
-    RestartAfter,
+    Restart,
 }
 
 /// The ways in which a reply can go wrong while the session lives.
@@ -54,11 +52,10 @@ pub const REPLIES: [Trouble; 4] = [
 pub const LOSSES: [Trouble; 2] = [Trouble::LossBefore, Trouble::LossAfter];
 
 /// What needs a server of its own.
-pub const UPHEAVALS: [Trouble; 4] = [
+pub const UPHEAVALS: [Trouble; 3] = [
     Trouble::CompactedBefore,
     Trouble::CompactedAfter,
-    Trouble::RestartBefore,
-    Trouble::RestartAfter,
+    Trouble::Restart,
 ];
 
 impl Trouble {
@@ -68,8 +65,8 @@ impl Trouble {
             Self::LostAnswer => Fate::LoseAnswer,
             Self::Double => Fate::Double,
             Self::Late => Fate::Late,
-            Self::LossBefore | Self::CompactedBefore | Self::RestartBefore => Fate::HoldRequest,
-            Self::LossAfter | Self::CompactedAfter | Self::RestartAfter => Fate::HoldAnswer,
+            Self::LossBefore | Self::CompactedBefore => Fate::HoldRequest,
+            Self::LossAfter | Self::CompactedAfter | Self::Restart => Fate::HoldAnswer,
         }
     }
 
@@ -208,7 +205,7 @@ async fn strike(trouble: Trouble, place: &Place, world: &World, hf: &Handfast) {
             let compacted = world.client.compact(put.header.revision, true).await;
             compacted.unwrap();
         }
-        Trouble::RestartBefore | Trouble::RestartAfter => place.restart(),
+        Trouble::Restart => place.restart(),
         Trouble::LostRequest | Trouble::LostAnswer | Trouble::Double | Trouble::Late => {}
     }
 }

@@ -1,0 +1,210 @@
+//! What a queue does, in the kit.
+
+use handfast::{Claim, Error, Failed, Handfast, LostReason};
+use handfast_kit::{End, Recipe, World, try_out};
+
+use crate::queue::{claim, nothing_is_left, push, rest};
+
+try_out!(a_push, Push);
+try_out!(a_claim, Take);
+try_out!(an_ack, Ack);
+try_out!(a_nack, Nack);
+try_out!(a_release, Release);
+
+/// Everything in the queue is done, once, and nothing is left.
+async fn all_gets_done(world: &World, expected: &[&str]) {
+    let queue = world.other.queue(&world.name);
+    let mut worker = queue.worker();
+    for id in expected {
+        let claim = worker.next().await.unwrap().unwrap();
+        assert_eq!(claim.id(), *id);
+        claim.ack().commit().await.unwrap();
+    }
+    drop(worker);
+    nothing_is_left(&world.client, &world.name).await;
+}
+
+/// Pushed with an id and without.
+struct Push {
+    sent: usize,
+}
+
+impl Recipe for Push {
+    const STEM: &'static str = "push";
+
+    async fn set_up(_: &World) -> Self {
+        Self { sent: 0 }
+    }
+
+    async fn run(&mut self, hf: &Handfast, world: &World) -> Result<(), Error> {
+        let queue = hf.queue(&world.name);
+        let first = queue.push("1").id("a").send().await?;
+        assert!(
+            !first.duplicate,
+            "its own repetition is taken for another's"
+        );
+        self.sent = 1;
+        assert!(!queue.push("2").send().await?.duplicate);
+        self.sent = 2;
+        Ok(())
+    }
+
+    async fn check(self, world: &World, end: &End) {
+        let queue = world.other.queue(&world.name);
+        let items = queue.list().await.unwrap();
+        match end {
+            End::Done => assert_eq!(items.len(), 2),
+            _ => assert!((self.sent..=2).contains(&items.len()), "{items:?}"),
+        }
+        let ids: Vec<&str> = items.iter().map(|item| &*item.id).collect();
+        all_gets_done(world, &ids).await;
+    }
+}
+
+/// Claimed and given back by dropping; claimed again.
+struct Take;
+
+impl Recipe for Take {
+    const STEM: &'static str = "claim";
+
+    async fn set_up(world: &World) -> Self {
+        push(&world.other.queue(&world.name), "a").await;
+        Self
+    }
+
+    async fn run(&mut self, hf: &Handfast, world: &World) -> Result<(), Error> {
+        let queue = hf.queue(&world.name);
+        let claim = queue.claim().next().await?.expect("not drained");
+        claim.check()?;
+        assert_eq!((claim.id(), claim.attempt()), ("a", 1));
+        Ok(())
+    }
+
+    async fn check(self, world: &World, end: &End) {
+        // Dropped before it was handed over, no attempt was made; after that, one was.
+        let claim = claim(&world.other.queue(&world.name)).await;
+        match end {
+            End::Done => assert_eq!(claim.attempt(), 2),
+            End::Dropped => assert_eq!(claim.attempt(), 1),
+            End::Failed(_) => assert!(claim.attempt() <= 2),
+        }
+        claim.release().await.unwrap();
+        all_gets_done(world, &["a"]).await;
+    }
+}
+
+async fn one_claim(hf: &Handfast, world: &World) -> Result<Claim, Error> {
+    let claim = hf.queue(&world.name).claim().next().await?;
+    let claim = claim.expect("not drained");
+    claim.check()?;
+    Ok(claim)
+}
+
+/// Acknowledged with a write of its own, which counts.
+struct Ack;
+
+impl Recipe for Ack {
+    const STEM: &'static str = "ack";
+
+    async fn set_up(world: &World) -> Self {
+        push(&world.other.queue(&world.name), "a").await;
+        Self
+    }
+
+    async fn run(&mut self, hf: &Handfast, world: &World) -> Result<(), Error> {
+        let claim = one_claim(hf, world).await?;
+        let out = format!("{}-out", world.name);
+        claim.ack().put(out, "x").commit().await?;
+        Ok(())
+    }
+
+    async fn check(self, world: &World, end: &End) {
+        let out = world.client.get(format!("{}-out", world.name)).await;
+        let written = out.unwrap();
+        let done = world.client.get(format!("{}/done/a", world.name)).await;
+        assert_eq!(
+            written.is_some(),
+            done.unwrap().is_some(),
+            "one without the other"
+        );
+        if let End::Done = end {
+            assert_eq!(written.as_ref().unwrap().version, 1);
+        }
+        if written.is_some() {
+            nothing_is_left(&world.client, &world.name).await;
+        } else {
+            // A write still under way may be carried out until the item is claimed again.
+            let queue = world.other.queue(&world.name);
+            let mut worker = queue.claim().timeout(std::time::Duration::from_secs(2));
+            if let Ok(Some(claim)) = worker.next().await {
+                claim.ack().commit().await.unwrap();
+            }
+            drop(worker);
+            nothing_is_left(&world.client, &world.name).await;
+        }
+    }
+}
+
+/// Given back as failed.
+struct Nack;
+
+impl Recipe for Nack {
+    const STEM: &'static str = "nack";
+
+    async fn set_up(world: &World) -> Self {
+        push(&world.other.queue(&world.name), "a").await;
+        Self
+    }
+
+    async fn run(&mut self, hf: &Handfast, world: &World) -> Result<(), Error> {
+        let claim = one_claim(hf, world).await?;
+        match claim.nack("no").await {
+            Ok(failed) => assert_eq!(failed, Failed::Queued),
+            Err(error) if error.lost_reason() == Some(&LostReason::Deleted) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn check(self, world: &World, end: &End) {
+        let claim = claim(&world.other.queue(&world.name)).await;
+        if let End::Done = end {
+            assert_eq!(claim.attempt(), 2);
+        }
+        assert!(claim.attempt() <= 2);
+        claim.release().await.unwrap();
+        all_gets_done(world, &["a"]).await;
+    }
+}
+
+/// Given back untried.
+struct Release;
+
+impl Recipe for Release {
+    const STEM: &'static str = "release";
+
+    async fn set_up(world: &World) -> Self {
+        push(&world.other.queue(&world.name), "a").await;
+        Self
+    }
+
+    async fn run(&mut self, hf: &Handfast, world: &World) -> Result<(), Error> {
+        let claim = one_claim(hf, world).await?;
+        match claim.release().await {
+            Err(error) if error.lost_reason() == Some(&LostReason::Deleted) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn check(self, world: &World, end: &End) {
+        let claim = claim(&world.other.queue(&world.name)).await;
+        match end {
+            End::Failed(_) => assert!(claim.attempt() <= 2),
+            _ => assert_eq!(claim.attempt(), 1),
+        }
+        claim.release().await.unwrap();
+        let rest = rest(&world.client, &world.name).await;
+        assert_eq!(rest, ["items/a", "tickets/a"]);
+        all_gets_done(world, &["a"]).await;
+    }
+}
