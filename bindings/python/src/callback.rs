@@ -17,9 +17,7 @@ static ENDED: RwLock<bool> = RwLock::new(false);
 /// Calls into Python from a task; the other tasks of this thread go on elsewhere meanwhile.
 ///
 /// An exception becomes its text.
-pub(crate) fn ask<T>(
-    call: impl for<'py> FnOnce(Python<'py>) -> PyResult<T>,
-) -> Result<T, String> {
+pub(crate) fn ask<T>(call: impl for<'py> FnOnce(Python<'py>) -> PyResult<T>) -> Result<T, String> {
     tokio::task::block_in_place(|| {
         let ended = ENDED.read();
         if *ended {
@@ -32,7 +30,9 @@ pub(crate) fn ask<T>(
 /// The exception as a line of a traceback shows it.
 fn told(py: Python<'_>, error: &PyErr) -> String {
     let kind = error.get_type(py);
-    let name = kind.name().map_or_else(|_| "error".to_owned(), |name| name.to_string());
+    let name = kind
+        .name()
+        .map_or_else(|_| "error".to_owned(), |name| name.to_string());
     format!("{name}: {}", error.value(py))
 }
 

@@ -11,7 +11,7 @@ use handfast::{
     Handfast, TryLock,
     core::{WatchEvent, WatchOptions, WatchStream},
 };
-use pyo3::{IntoPyObjectExt, prelude::*};
+use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes};
 
 use crate::{
     call::Call,
@@ -20,6 +20,8 @@ use crate::{
     errors::{Failure, IntoException, optional_duration, raise},
     holding::Guard,
     lease::Kept,
+    once,
+    queue::Queue,
     request::{RawCompare, RawOp, Request},
     rt::Local,
 };
@@ -75,6 +77,47 @@ impl Client {
             lock = lock.beat(interval);
         }
         Ok(lock)
+    }
+}
+
+impl Client {
+    fn named_locks(
+        &self,
+        py: Python<'_>,
+        names: &[PyBackedBytes],
+        options: LockOptions,
+    ) -> PyResult<handfast::MultiLock> {
+        let mut lock = self
+            .open(py)?
+            .multi_lock(names.iter().map(|name| &name[..]));
+        lock = lock.rejoin(options.rejoin);
+        if let Some(timeout) = seconds(py, "timeout", options.timeout)? {
+            lock = lock.timeout(timeout);
+        }
+        if let Some(limit) = seconds(py, "max_hold", options.max_hold)? {
+            lock = lock.max_hold(limit);
+        }
+        if let Some(interval) = seconds(py, "beat", options.beat)? {
+            lock = lock.beat(interval);
+        }
+        Ok(lock)
+    }
+
+    fn named_once(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        input: Option<&[u8]>,
+        timeout: Option<f64>,
+    ) -> PyResult<handfast::Once> {
+        let mut once = self.open(py)?.once(name);
+        if let Some(input) = input {
+            once = once.input(input);
+        }
+        if let Some(timeout) = seconds(py, "timeout", timeout)? {
+            once = once.timeout(timeout);
+        }
+        Ok(once)
     }
 }
 
@@ -267,6 +310,26 @@ impl Client {
         ))
     }
 
+    fn multi_lock(
+        &self,
+        py: Python<'_>,
+        names: Vec<PyBackedBytes>,
+        options: LockOptions,
+    ) -> PyResult<Call> {
+        let lock = self.named_locks(py, &names, options)?;
+        Ok(Call::new(async move { Ok(lock.acquire().await?) }))
+    }
+
+    fn try_multi_lock(
+        &self,
+        py: Python<'_>,
+        names: Vec<PyBackedBytes>,
+        options: LockOptions,
+    ) -> PyResult<Call> {
+        let lock = self.named_locks(py, &names, options)?;
+        Ok(Call::new(async move { Ok(lock.try_acquire().await?) }))
+    }
+
     /// Everybody at a lock, the holder first.
     fn lock_queue(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
         let lock = self.open(py)?.lock(name);
@@ -340,5 +403,42 @@ impl Client {
         Ok(Call::new(async move {
             Ok(handfast.publication(key, revision).await?)
         }))
+    }
+
+    /// The result of work that is done once, or the work: (result, holding, work).
+    fn once(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        input: Option<&[u8]>,
+        timeout: Option<f64>,
+    ) -> PyResult<Call> {
+        let once = self.named_once(py, name, input, timeout)?;
+        Ok(Call::new(once::begin(once)))
+    }
+
+    /// The result of work that is done once, now or as soon as there is one.
+    fn once_result(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        input: Option<&[u8]>,
+        wait: bool,
+    ) -> PyResult<Call> {
+        let once = self.named_once(py, name, input, None)?;
+        Ok(Call::new(async move {
+            match wait {
+                true => Ok(Some(once.wait().await?)),
+                false => Ok(once.get().await?),
+            }
+        }))
+    }
+
+    fn queue(&self, py: Python<'_>, name: &[u8], keep_history: Option<usize>) -> PyResult<Queue> {
+        let mut queue = self.open(py)?.queue(name);
+        if let Some(items) = keep_history {
+            queue = queue.keep_history(items);
+        }
+        Ok(Queue::new(queue))
     }
 }

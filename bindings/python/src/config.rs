@@ -12,12 +12,13 @@ use handfast::{
 use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 use crate::{
-    callback,
     call::Call,
+    callback,
     convert::{ToPython, list},
     errors::{Failure, duration},
     rt::Local,
     stream::{Feed, Source},
+    task::Task,
 };
 
 type Made = PyResult<Py<PyAny>>;
@@ -66,30 +67,7 @@ pub(crate) async fn open(
         builder = builder.snapshot_file(snapshot);
     }
     builder = builder.patience(duration("patience", options.patience)?);
-    let opening = AbortOnDrop(tokio::spawn(builder.open()));
-    opening.await
-}
-
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl<T> Future for AbortOnDrop<Result<T, handfast::Error>> {
-    type Output = Result<T, Failure>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(context).map(|ended| match ended {
-            Ok(opened) => Ok(opened?),
-            Err(error) => Err(Failure::new("INTERNAL", format!("the task failed: {error}"))),
-        })
-    }
+    Ok(Task::spawn(builder.open()).await??)
 }
 
 /// A configuration that follows what is published, until it is closed or collected.
@@ -176,10 +154,12 @@ pub(crate) type Entry = (PyBackedBytes, Option<PyBackedBytes>);
 /// A publication of these entries.
 pub(crate) fn filled(publish: Publish, entries: Vec<Entry>, note: String) -> Publish {
     let publish = publish.note(note);
-    entries.into_iter().fold(publish, |publish, (name, value)| match value {
-        Some(value) => publish.put(&name[..], &value[..]),
-        None => publish.delete(&name[..]),
-    })
+    entries
+        .into_iter()
+        .fold(publish, |publish, (name, value)| match value {
+            Some(value) => publish.put(&name[..], &value[..]),
+            None => publish.delete(&name[..]),
+        })
 }
 
 impl ToPython for Published {
@@ -205,8 +185,13 @@ impl Source for ConfigChanges<Value> {
 impl ToPython for ConfigEvent<Value> {
     fn to_python(self, py: Python<'_>) -> Made {
         match self {
-            Self::Applied { value: applied, names } => {
-                let names = list(py, &names, |py, name| PyBytes::new(py, name).into_py_any(py))?;
+            Self::Applied {
+                value: applied,
+                names,
+            } => {
+                let names = list(py, &names, |py, name| {
+                    PyBytes::new(py, name).into_py_any(py)
+                })?;
                 ("applied", value(py, &applied)?, names).into_py_any(py)
             }
             Self::Problem(found) => ("problem", problem(py, &found)?).into_py_any(py),

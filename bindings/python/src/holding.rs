@@ -12,6 +12,7 @@ use crate::{
     call::Call,
     convert::ToPython,
     errors::{Failure, raise},
+    queue,
     request::{RawCompare, RawOp, Request},
     rt::Local,
 };
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) enum Guard {
     Lock(LockGuard),
     Leadership(handfast::Leadership),
+    Claim(Box<handfast::Claim>),
+    Multi(handfast::MultiGuard),
 }
 
 impl Guard {
@@ -27,6 +30,8 @@ impl Guard {
         match self {
             Self::Lock(guard) => guard.tenure(),
             Self::Leadership(guard) => guard.tenure(),
+            Self::Claim(claim) => claim.tenure(),
+            Self::Multi(guard) => guard.tenure(),
         }
     }
 
@@ -34,18 +39,15 @@ impl Guard {
         match self {
             Self::Lock(guard) => guard.release().await,
             Self::Leadership(guard) => guard.resign().await,
+            Self::Claim(claim) => claim.release().await,
+            Self::Multi(guard) => guard.release().await,
         }
     }
 }
 
 impl ToPython for Guard {
     fn to_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let holding = Holding {
-            tenure: Local::new(self.tenure()),
-            guard: Local::new(Mutex::new(Some(self))),
-            scope: Local::new(Mutex::new(None)),
-        };
-        Ok(Py::new(py, holding)?.into_any())
+        Ok(Py::new(py, Holding::held_by(self))?.into_any())
     }
 }
 
@@ -60,6 +62,24 @@ pub(crate) struct Holding {
 type Scope = Box<dyn Send + Sync>;
 
 impl Holding {
+    fn new(tenure: Tenure, guard: Option<Guard>) -> Self {
+        Self {
+            tenure: Local::new(tenure),
+            guard: Local::new(Mutex::new(guard)),
+            scope: Local::new(Mutex::new(None)),
+        }
+    }
+
+    /// Something that is held by `guard`.
+    pub(crate) fn held_by(guard: Guard) -> Self {
+        Self::new(guard.tenure(), Some(guard))
+    }
+
+    /// Something that is held, and given back by somebody else.
+    pub(crate) fn of(tenure: Tenure) -> Self {
+        Self::new(tenure, None)
+    }
+
     fn take(&self) -> PyResult<Option<Guard>> {
         drop(self.set_scope(None)?);
         Ok(self
@@ -155,6 +175,18 @@ impl Holding {
     fn abandon(&self) -> PyResult<()> {
         drop(Local::new(self.take()?));
         Ok(())
+    }
+
+    /// Acknowledges the claimed item, and makes the writes with it: the revision.
+    fn ack(&self, py: Python<'_>, then: Vec<RawOp>) -> PyResult<Call> {
+        let claim = raise(py, queue::claimed(self.take()?))?;
+        raise(py, queue::ack(claim, then))
+    }
+
+    /// Gives the claimed item back as failed: whether it is a dead letter now.
+    fn nack(&self, py: Python<'_>, why: String) -> PyResult<Call> {
+        let claim = raise(py, queue::claimed(self.take()?))?;
+        Ok(queue::nack(claim, why))
     }
 
     /// Announces another value as the leader.

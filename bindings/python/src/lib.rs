@@ -14,10 +14,14 @@ mod errors;
 mod holding;
 mod lease;
 mod logs;
+mod multi;
+mod once;
+mod queue;
 mod request;
 mod rt;
 mod server;
 mod stream;
+mod task;
 
 use pyo3::prelude::*;
 
@@ -33,6 +37,8 @@ mod _native {
         holding::Holding,
         lease::Lease,
         logs::{flush_logs, forward_logs},
+        once::OnceWork,
+        queue::{Queue, Worker},
         server::{FaultyServer, Server, cli_main},
         stream::{Observer, Watch},
     };

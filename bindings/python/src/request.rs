@@ -36,8 +36,8 @@ impl Request {
     ) -> Result<Self, Failure> {
         Ok(Self {
             when: when.into_iter().map(compare).collect::<Result<_, _>>()?,
-            then: then.into_iter().map(op).collect::<Result<_, _>>()?,
-            otherwise: otherwise.into_iter().map(op).collect::<Result<_, _>>()?,
+            then: ops(then)?,
+            otherwise: ops(otherwise)?,
         })
     }
 }
@@ -70,6 +70,11 @@ fn compare((target, key, operator, operand, prefix): RawCompare) -> Result<Compa
             Err(Failure::invalid("when", problem))
         }
     }
+}
+
+/// Operations that stand alone.
+pub(crate) fn ops(raw: Vec<RawOp>) -> Result<Vec<Op>, Failure> {
+    raw.into_iter().map(op).collect()
 }
 
 fn op(raw: RawOp) -> Result<Op, Failure> {

@@ -114,7 +114,7 @@ impl<S: Source> Feed<S> {
 macro_rules! feed_class {
     ($name:ident, $source:ty, $text:literal) => {
         #[doc = $text]
-        #[pyclass(frozen, module = "handfast._native")]
+        #[pyclass(frozen, weakref, module = "handfast._native")]
         pub(crate) struct $name($crate::rt::Local<$crate::stream::Feed<$source>>);
 
         impl $crate::convert::ToPython for $source {

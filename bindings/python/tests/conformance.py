@@ -253,7 +253,7 @@ class Player:
         return await self.known[step["on"]].wait_lost()
 
     async def do_line(self, step: Step) -> int:
-        return len((await self.client(step).lock(step["name"]).queue()).members)
+        return len((await self.client(step).lock(step["name"]).line()).members)
 
     async def do_break(self, step: Step) -> None:
         await self.client(step).lock(step["name"]).break_holder(step["why"])

@@ -40,7 +40,7 @@ def test_timeout_names_the_holder(hf, other, name):
         with pytest.raises(handfast.LockTimeoutError) as caught:
             with hf.lock(name, timeout=1):
                 entered = True
-        assert len(other.lock(name).queue().members) == 1
+        assert len(other.lock(name).line().members) == 1
     assert not entered
     error = caught.value
     assert isinstance(error, TimeoutError) and isinstance(error, handfast.TimeoutError)
@@ -68,7 +68,7 @@ def test_queue_and_holder(hf, other, name, eventually):
     with hf.lock(name) as lock:
         thread = threading.Thread(target=lambda: other.lock(name).acquire().release())
         thread.start()
-        eventually(lambda: len(hf.lock(name).queue().members) == 2)
+        eventually(lambda: len(hf.lock(name).line().members) == 2)
         queue = hf.lock(name).queue()
         assert queue.holder.token == lock.token
         assert [waiter.app for waiter in queue.waiters] == ["other"]

@@ -42,11 +42,11 @@ except KeyboardInterrupt:
 
 def interrupt(process, hf, name, eventually):
     """Sends Ctrl-C to a program that waits for the lock, and expects it to leave the line."""
-    eventually(lambda: len(hf.lock(name).queue().members) == 2)
+    eventually(lambda: len(hf.lock(name).line().members) == 2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=FINISH)
     assert (out, err, process.returncode) == ("interrupted\nTrue\n", "", 0)
-    eventually(lambda: len(hf.lock(name).queue().members) == 1)
+    eventually(lambda: len(hf.lock(name).line().members) == 1)
 
 
 @pytest.mark.parametrize("program", [WAITS, AWAITS], ids=["blocking", "asyncio"])

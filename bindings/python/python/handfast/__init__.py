@@ -11,11 +11,16 @@
 
 from . import aio
 from ._client import Client, connect
+from ._config import Config, ConfigChanges, ConfigEvent, ConfigProblem, Publication
 from ._election import Election
-from ._held import HeldLock, Term
+from ._held import Held, HeldLock, Term
 from ._holding import Busy
 from ._lease import Lease
 from ._lock import Lock
+from ._multi import HeldMultiLock, MultiLock
+from ._once import Once, OnceResult
+from ._queue import Claim, Queue
+from ._queue_types import DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Why
 from ._server import Server
 from ._streams import Observer, Watch
 from ._txn import Compare, Op
@@ -25,37 +30,52 @@ from ._types import (
     KeyValue,
     Leader,
     LeaseInfo,
+    LockLine,
     Member,
     PutResult,
-    Queue,
     RangeResult,
     TxnResult,
 )
 from .errors import (
+    AckLostError,
     ClosedError,
     CompactedError,
+    ConfigRefusedError,
+    DrainingError,
     HandfastError,
     InvalidArgumentError,
     KindConflictError,
     LeadershipLostError,
     LockLostError,
     LockTimeoutError,
+    PublishConflictError,
     SessionLostError,
     TimeoutError,
     UnavailableError,
 )
 
 __all__ = [
+    "AckLostError",
     "Busy",
+    "Claim",
     "Client",
     "ClosedError",
     "CompactedError",
     "Compare",
+    "Config",
+    "ConfigChanges",
+    "ConfigEvent",
+    "ConfigProblem",
+    "ConfigRefusedError",
+    "DeadLetter",
     "DeleteResult",
+    "DrainingError",
     "Election",
     "Event",
     "HandfastError",
+    "Held",
     "HeldLock",
+    "HeldMultiLock",
     "InvalidArgumentError",
     "KeyValue",
     "KindConflictError",
@@ -64,14 +84,24 @@ __all__ = [
     "Lease",
     "LeaseInfo",
     "Lock",
+    "LockLine",
     "LockLostError",
     "LockTimeoutError",
     "Member",
+    "MultiLock",
     "Observer",
+    "Once",
+    "OnceResult",
     "Op",
+    "Publication",
+    "PublishConflictError",
+    "Pushed",
     "PutResult",
     "Queue",
+    "QueueItem",
+    "QueueStatus",
     "RangeResult",
+    "Reason",
     "Server",
     "SessionLostError",
     "Term",
@@ -79,6 +109,7 @@ __all__ = [
     "TxnResult",
     "UnavailableError",
     "Watch",
+    "Why",
     "aio",
     "connect",
 ]

@@ -3,20 +3,28 @@ ended with Ctrl-C."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import builtins
+import os
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 
-from . import _lifecycle
+from . import _config, _lifecycle
+from ._config import NO_DEFAULT, Config, Publication
 from ._election import Election
 from ._held import HeldLock
 from ._holding import Busy, LockOptions
 from ._lease import Lease, LeaseBase, lease_id
 from ._lock import Lock
+from ._multi import MultiLock
+from ._once import Once
+from ._queue import Queue
 from ._requests import DEFAULT_ENDPOINT, Pending, Requests
 from ._streams import Watch
 from ._txn import Compare, Op
 from ._types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult, to_bytes
+
+T = TypeVar("T")
 
 
 class Client:
@@ -124,12 +132,127 @@ class Client:
         """Take the lock if it is free; else a `Busy`, which counts as false, with its holder."""
         return self.lock(name, max_hold=max_hold, beat=beat).try_acquire()
 
+    def multi_lock(
+        self,
+        names: Iterable[str | bytes],
+        *,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        beat: float | None = None,
+        rejoin: bool = False,
+    ) -> MultiLock:
+        """The locks called `names`, at most 60, held together or not at all; else as `lock`."""
+        given = tuple(to_bytes(name, "name") for name in names)
+        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        return MultiLock(self._requests, given, options)
+
     def election(
         self, name: str | bytes, *, value: str | bytes = b"", rejoin: bool = False
     ) -> Election:
         """An election called `name`; `value` is what observers see when this candidate leads."""
         name, value = to_bytes(name, "name"), to_bytes(value, "value")
         return Election(self._requests, name, value, rejoin)
+
+    @overload
+    def config(
+        self,
+        key: str | bytes,
+        *,
+        type: builtins.type[T],
+        prefix: bool = ...,
+        default: T = ...,
+        validate: Callable[[T], object] | None = ...,
+        snapshot: str | os.PathLike[str] | None = ...,
+        patience: float = ...,
+    ) -> Config[T]: ...
+
+    @overload
+    def config(
+        self,
+        key: str | bytes,
+        *,
+        type: Any = ...,
+        prefix: bool = ...,
+        default: Any = ...,
+        validate: Callable[[Any], object] | None = ...,
+        snapshot: str | os.PathLike[str] | None = ...,
+        patience: float = ...,
+    ) -> Config[Any]: ...
+
+    def config(
+        self,
+        key: str | bytes,
+        *,
+        type: Any = Any,
+        prefix: bool = False,
+        default: Any = NO_DEFAULT,
+        validate: Callable[[Any], object] | None = None,
+        snapshot: str | os.PathLike[str] | None = None,
+        patience: float = 1.0,
+    ) -> Config[Any]:
+        """The configuration at `key`, once there is a value.
+
+        It is JSON, and becomes a `type`: a dataclass, `list[int]` and the like; `bytes` and `str`
+        take it as it is. `prefix`: all keys that start with `key`, a field for each. `default`:
+        the value while nothing is published. `validate`: raises, or returns False, for a value
+        that is not to be taken over; the one before it stays. `snapshot`: a file that keeps the
+        last good value, to start with when no server answers within `patience` seconds. Decoding
+        and validating run on a thread of the module: they must be quick.
+        """
+        given = _config.options(type, prefix, default, validate, snapshot, patience)
+        call = self._requests.native.config(to_bytes(key), given)
+        return Pending(call, lambda native: Config[Any](native, prefix)).wait()
+
+    def publish(
+        self,
+        key: str | bytes,
+        value: Any,
+        *,
+        prefix: bool = False,
+        unchanged_since: int | None = None,
+        note: str = "",
+    ) -> int:
+        """Publish a configuration; returns the revision.
+
+        `str` and `bytes` are published as they are, everything else as JSON. `prefix`: `value` is
+        a mapping from what follows `key` to values, all published at one revision; None deletes.
+        `unchanged_since`: only if nothing was published there after this revision, else
+        PublishConflictError. `note`: why, for whoever looks later.
+        """
+        name = to_bytes(key)
+        call = _config.publish(self._requests, name, value, prefix, unchanged_since, note)
+        return call.wait()
+
+    def publication(self, key: str | bytes, *, revision: int = 0) -> Publication | None:
+        """Who published what is in force at `key`, or was at `revision`, if that is known."""
+        call = self._requests.native.publication(to_bytes(key), revision)
+        return Pending(call, _config.optional_publication).wait()
+
+    def once(
+        self,
+        name: str | bytes,
+        *,
+        input: str | bytes | None = None,
+        timeout: float | None = None,
+    ) -> Once:
+        """Work called `name` that is done once.
+
+        `input`: what the result depends on, or a digest of it; with another one the work is done
+        again. `timeout`: seconds to wait for another's result (default: for ever).
+        """
+        given = None if input is None else to_bytes(input, "input")
+        return Once(self._requests, to_bytes(name, "name"), given, timeout)
+
+    def queue(
+        self, name: str | bytes, *, keep_history: int | None = None
+    ) -> Queue:
+        """A queue called `name`.
+
+        `keep_history`: how many acknowledged items are remembered (default 10,000), so that their
+        ids are not accepted again and later items can wait for them.
+        """
+        name = to_bytes(name, "name")
+        return Queue(self._requests.native.queue(name, keep_history), name)
 
     def close(self) -> None:
         """Give up everything held, and refuse further calls."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ._held import Term
 from ._requests import Pending, Requests
 from ._streams import Observer
-from ._types import Leader, Queue
+from ._types import Leader, LockLine
 
 
 class Election:
@@ -38,7 +38,7 @@ class Election:
         """Who leads at this moment."""
         return self._requests.leader(self.name).wait()
 
-    def candidates(self) -> Queue:
+    def candidates(self) -> LockLine:
         """Everybody who campaigns, the leader first."""
         return self._requests.candidates(self.name).wait()
 

@@ -16,7 +16,7 @@ from .errors import HandfastError
 
 
 class Held(Holding):
-    """What `with` blocks of locks and elections have in common."""
+    """Something that is held: what locks, elections and the like have in common."""
 
     def __init__(self, native: _native.Holding, name: bytes) -> None:
         super().__init__(native, name)

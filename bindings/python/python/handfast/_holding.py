@@ -82,16 +82,18 @@ class Holding:
 class Busy:
     """What a try comes to when somebody else holds the lock. Counts as false."""
 
-    __slots__ = ("holder",)
+    __slots__ = ("holder", "name")
 
-    def __init__(self, holder: Member) -> None:
+    def __init__(self, holder: Member, name: bytes) -> None:
         self.holder = holder
+        self.name = name
 
     def __bool__(self) -> Literal[False]:
         return False
 
     def __repr__(self) -> str:
-        return f"<Busy: held by {self.holder}>"
+        name = self.name.decode(errors="replace")
+        return f"<Busy: {name} is held by {self.holder}>"
 
 
 class Entered(Generic[H]):

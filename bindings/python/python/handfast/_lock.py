@@ -8,7 +8,7 @@ from types import TracebackType
 from ._held import HeldLock
 from ._holding import Busy, Entered, LockOptions
 from ._requests import Pending, Requests
-from ._types import Member, Queue
+from ._types import LockLine, Member
 
 
 class Lock:
@@ -32,16 +32,16 @@ class Lock:
         """Take it if it is free; else a `Busy`, which counts as false and names the holder."""
         native, holder = self._requests.native.try_lock(self.name, self._options).wait()
         if native is None:
-            return Busy(Member.from_native(holder))
+            return Busy(Member.from_native(holder), self.name)
         return HeldLock(native, self.name)
 
-    def queue(self) -> Queue:
+    def line(self) -> LockLine:
         """Who holds it and who waits for it."""
         return self._requests.lock_queue(self.name).wait()
 
     def holder(self) -> Member | None:
         """Who holds it."""
-        return self.queue().holder
+        return self.line().holder
 
     def break_holder(self, why: str) -> Member | None:
         """Take it away from its holder, who learns why; returns who that was."""

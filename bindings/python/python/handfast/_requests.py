@@ -18,9 +18,9 @@ from ._types import (
     DeleteResult,
     KeyValue,
     Leader,
+    LockLine,
     Member,
     PutResult,
-    Queue,
     RangeResult,
     TxnResult,
     optional_leader,
@@ -147,8 +147,8 @@ class Requests:
     def close(self) -> Pending[None]:
         return Pending(self.native.close(), nothing)
 
-    def lock_queue(self, name: bytes) -> Pending[Queue]:
-        return Pending(self.native.lock_queue(name), Queue.from_native)
+    def lock_queue(self, name: bytes) -> Pending[LockLine]:
+        return Pending(self.native.lock_queue(name), LockLine.from_native)
 
     def break_lock(self, name: bytes, why: str) -> Pending[Member | None]:
         return Pending(self.native.break_lock(name, why), optional_member)
@@ -156,5 +156,5 @@ class Requests:
     def leader(self, name: bytes) -> Pending[Leader | None]:
         return Pending(self.native.leader(name), optional_leader)
 
-    def candidates(self, name: bytes) -> Pending[Queue]:
-        return Pending(self.native.candidates(name), Queue.from_native)
+    def candidates(self, name: bytes) -> Pending[LockLine]:
+        return Pending(self.native.candidates(name), LockLine.from_native)

@@ -14,7 +14,7 @@ __all__ = [
     "LeaseInfo",
     "Member",
     "PutResult",
-    "Queue",
+    "LockLine",
     "RangeResult",
     "TxnResult",
 ]
@@ -203,7 +203,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class LockLine:
     """Everybody at a name, as of a revision: the first holds, the others wait, in order."""
 
     members: tuple[Member, ...]
@@ -220,7 +220,7 @@ class Queue:
         return self.members[1:]
 
     @classmethod
-    def from_native(cls, raw: tuple[Any, ...]) -> Queue:
+    def from_native(cls, raw: tuple[Any, ...]) -> LockLine:
         members, revision = raw
         return cls(tuple(Member.from_native(member) for member in members), revision)
 

@@ -99,6 +99,22 @@ class CompactedError(HandfastError):
         return int(self.details.get("compact_revision", 0))
 
 
+class AckLostError(LockLostError):
+    """The claim was lost before its item was acknowledged, and nothing was written."""
+
+
+class DrainingError(HandfastError):
+    """The queue accepts no items."""
+
+
+class PublishConflictError(HandfastError):
+    """Somebody else published since; read it again and publish on top of that."""
+
+
+class ConfigRefusedError(HandfastError, builtins.ValueError):
+    """What is published is not acceptable to this program, and it has no earlier value."""
+
+
 _BY_CODE: dict[str, type[HandfastError]] = {
     "UNAVAILABLE": UnavailableError,
     "TIMEOUT": TimeoutError,
@@ -108,6 +124,10 @@ _BY_CODE: dict[str, type[HandfastError]] = {
     "CLOSED": ClosedError,
     "INVALID_ARGUMENT": InvalidArgumentError,
     "COMPACTED": CompactedError,
+    "ACK_LOST": AckLostError,
+    "DRAINING": DrainingError,
+    "CONFLICT": PublishConflictError,
+    "CONFIG_REFUSED": ConfigRefusedError,
 }
 
 

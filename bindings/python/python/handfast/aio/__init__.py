@@ -8,18 +8,31 @@
 """
 
 from ._client import AsyncClient, Lease, connect
+from ._config import Config, ConfigChanges, ConfigOpening
 from ._election import Election
-from ._held import HeldLock, Term
+from ._held import Held, HeldLock, Term
 from ._lock import Lock
+from ._multi import HeldMultiLock, MultiLock
+from ._once import Once
+from ._queue import Claim, Queue
 from ._streams import Observer, Watch
 
 __all__ = [
     "AsyncClient",
+    "Claim",
+    "Config",
+    "ConfigChanges",
+    "ConfigOpening",
     "Election",
+    "Held",
     "HeldLock",
+    "HeldMultiLock",
     "Lease",
     "Lock",
+    "MultiLock",
     "Observer",
+    "Once",
+    "Queue",
     "Term",
     "Watch",
     "connect",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 
-from .. import _lifecycle
+from .. import _config, _lifecycle
+from .._config import NO_DEFAULT, Publication
 from .._holding import Busy, LockOptions
 from .._lease import LeaseBase, lease_id
 from .._requests import DEFAULT_ENDPOINT, Pending, Requests
@@ -22,11 +25,17 @@ from .._types import (
     to_bytes,
 )
 from ..errors import HandfastError
+from ._config import Config, ConfigOpening
 from ._election import Election
 from ._held import HeldLock
 from ._lock import Lock
+from ._multi import MultiLock
+from ._once import Once
 from ._opening import Opening
+from ._queue import Queue
 from ._streams import Watch
+
+T = TypeVar("T")
 
 
 class Lease(LeaseBase):
@@ -172,6 +181,21 @@ class AsyncClient:
         """Take the lock if it is free; else a `Busy`, which counts as false, with its holder."""
         return await self.lock(name, max_hold=max_hold, beat=beat).try_acquire()
 
+    def multi_lock(
+        self,
+        names: Iterable[str | bytes],
+        *,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        beat: float | None = None,
+        rejoin: bool = False,
+        cancel_on_lost: bool = True,
+    ) -> MultiLock:
+        """The locks called `names`, at most 60, held together or not at all; else as `lock`."""
+        given = tuple(to_bytes(name, "name") for name in names)
+        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        return MultiLock(self._requests, given, options, cancel_on_lost)
+
     def election(
         self,
         name: str | bytes,
@@ -183,6 +207,113 @@ class AsyncClient:
         """An election called `name`; `value` is what observers see when this candidate leads."""
         name, value = to_bytes(name, "name"), to_bytes(value, "value")
         return Election(self._requests, name, value, rejoin, cancel_on_lost)
+
+    @overload
+    def config(
+        self,
+        key: str | bytes,
+        *,
+        type: builtins.type[T],
+        prefix: bool = ...,
+        default: T = ...,
+        validate: Callable[[T], object] | None = ...,
+        snapshot: str | os.PathLike[str] | None = ...,
+        patience: float = ...,
+    ) -> ConfigOpening[T]: ...
+
+    @overload
+    def config(
+        self,
+        key: str | bytes,
+        *,
+        type: Any = ...,
+        prefix: bool = ...,
+        default: Any = ...,
+        validate: Callable[[Any], object] | None = ...,
+        snapshot: str | os.PathLike[str] | None = ...,
+        patience: float = ...,
+    ) -> ConfigOpening[Any]: ...
+
+    def config(
+        self,
+        key: str | bytes,
+        *,
+        type: Any = Any,
+        prefix: bool = False,
+        default: Any = NO_DEFAULT,
+        validate: Callable[[Any], object] | None = None,
+        snapshot: str | os.PathLike[str] | None = None,
+        patience: float = 1.0,
+    ) -> ConfigOpening[Any]:
+        """The configuration at `key`, for `async with`, `await` or `async for`.
+
+        It is JSON, and becomes a `type`: a dataclass, `list[int]` and the like; `bytes` and `str`
+        take it as it is. `prefix`: all keys that start with `key`, a field for each. `default`:
+        the value while nothing is published. `validate`: raises, or returns False, for a value
+        that is not to be taken over; the one before it stays. `snapshot`: a file that keeps the
+        last good value, to start with when no server answers within `patience` seconds. Decoding
+        and validating run on a thread of the module: they must be quick.
+        """
+        given = _config.options(type, prefix, default, validate, snapshot, patience)
+        name = to_bytes(key)
+
+        async def make() -> Config[Any]:
+            call = self._requests.native.config(name, given)
+            return await Pending(call, lambda native: Config[Any](native, prefix)).start()
+
+        return ConfigOpening(make, lambda config, _: config.close())
+
+    async def publish(
+        self,
+        key: str | bytes,
+        value: Any,
+        *,
+        prefix: bool = False,
+        unchanged_since: int | None = None,
+        note: str = "",
+    ) -> int:
+        """Publish a configuration; returns the revision.
+
+        `str` and `bytes` are published as they are, everything else as JSON. `prefix`: `value` is
+        a mapping from what follows `key` to values, all published at one revision; None deletes.
+        `unchanged_since`: only if nothing was published there after this revision, else
+        PublishConflictError. `note`: why, for whoever looks later.
+        """
+        name = to_bytes(key)
+        call = _config.publish(self._requests, name, value, prefix, unchanged_since, note)
+        return await call.start()
+
+    async def publication(self, key: str | bytes, *, revision: int = 0) -> Publication | None:
+        """Who published what is in force at `key`, or was at `revision`, if that is known."""
+        call = self._requests.native.publication(to_bytes(key), revision)
+        return await Pending(call, _config.optional_publication).start()
+
+    def once(
+        self,
+        name: str | bytes,
+        *,
+        input: str | bytes | None = None,
+        timeout: float | None = None,
+    ) -> Once:
+        """Work called `name` that is done once.
+
+        `input`: what the result depends on, or a digest of it; with another one the work is done
+        again. `timeout`: seconds to wait for another's result (default: for ever).
+        """
+        given = None if input is None else to_bytes(input, "input")
+        return Once(self._requests, to_bytes(name, "name"), given, timeout)
+
+    def queue(
+        self, name: str | bytes, *, keep_history: int | None = None, cancel_on_lost: bool = True
+    ) -> Queue:
+        """A queue called `name`.
+
+        `keep_history`: how many acknowledged items are remembered (default 10,000), so that their
+        ids are not accepted again and later items can wait for them. `cancel_on_lost`: whether the
+        body of `async with` on a claim is cancelled when the claim is lost.
+        """
+        name = to_bytes(name, "name")
+        return Queue(self._requests.native.queue(name, keep_history), name, cancel_on_lost)
 
     async def close(self) -> None:
         """Give up everything held, and refuse further calls. Runs on when it is cancelled."""

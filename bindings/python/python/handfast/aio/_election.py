@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from .._requests import Pending, Requests
-from .._types import Leader, Queue
+from .._types import Leader, LockLine
 from ._held import Term
 from ._opening import Opening
 from ._streams import Observer
@@ -51,7 +51,7 @@ class Election:
         """Who leads at this moment."""
         return await self._requests.leader(self.name).start()
 
-    async def candidates(self) -> Queue:
+    async def candidates(self) -> LockLine:
         """Everybody who campaigns, the leader first."""
         return await self._requests.candidates(self.name).start()
 

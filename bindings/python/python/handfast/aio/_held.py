@@ -11,7 +11,7 @@ from .. import _native
 from .._holding import Holding
 from .._txn import Compare, Op
 from .._types import TxnResult
-from ..errors import HandfastError
+from ..errors import HandfastError, LockLostError
 
 
 class _Body:
@@ -46,7 +46,7 @@ class _Body:
 
 
 class Held(Holding):
-    """What `async with` blocks of locks and elections have in common."""
+    """Something that is held: what locks, elections and the like have in common."""
 
     def __init__(self, native: _native.Holding, name: bytes, cancel_on_lost: bool) -> None:
         super().__init__(native, name)
@@ -80,6 +80,16 @@ class Held(Holding):
         # Cancelling the wait for the answer does not stop it.
         await self._release().start()
 
+    def _true_loss(self) -> LockLostError | None:
+        """The loss, if it was not given back."""
+        lost = self._loss()
+        return None if lost is not None and lost.reason == "released" else lost
+
+    def _end_body(self, error: BaseException | None) -> bool:
+        """Whether the body has ended because it was cancelled on loss."""
+        body, self._body = self._body, None
+        return body.end(error) if body is not None else False
+
     async def __aenter__(self) -> Self:
         if self._body is not None:
             raise RuntimeError("it was entered before")
@@ -94,12 +104,9 @@ class Held(Holding):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        body, self._body = self._body, None
-        lost = self._loss()
-        if lost is not None and lost.reason == "released":
-            lost = None
+        lost = self._true_loss()
         release = self._release()
-        cancelled = body.end(error) if body is not None else False
+        cancelled = self._end_body(error)
         try:
             await release.start()
         except HandfastError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._holding import Busy, Entered, LockOptions
 from .._requests import Pending, Requests
-from .._types import Member, Queue
+from .._types import LockLine, Member
 from ._held import HeldLock
 
 
@@ -48,16 +48,16 @@ class Lock:
         tried: Pending[tuple[Any, Any]] = Pending(call, lambda tried: tried)
         native, holder = await tried.start_holding()
         if native is None:
-            return Busy(Member.from_native(holder))
+            return Busy(Member.from_native(holder), self.name)
         return HeldLock(native, self.name, self._cancel_on_lost)
 
-    async def queue(self) -> Queue:
+    async def line(self) -> LockLine:
         """Who holds it and who waits for it."""
         return await self._requests.lock_queue(self.name).start()
 
     async def holder(self) -> Member | None:
         """Who holds it."""
-        return (await self.queue()).holder
+        return (await self.line()).holder
 
     async def break_holder(self, why: str) -> Member | None:
         """Take it away from its holder, who learns why; returns who that was."""

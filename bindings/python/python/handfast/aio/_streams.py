@@ -15,7 +15,7 @@ class _Source(Protocol):
     def close(self) -> None: ...
 
 
-class _Feed:
+class Feed:
     """Takes one item at a time from a native stream."""
 
     def __init__(self, native: _Source) -> None:
@@ -45,7 +45,7 @@ class Watch:
     """
 
     def __init__(self, native: _native.Watch) -> None:
-        self._feed = _Feed(native)
+        self._feed = Feed(native)
         self._events: deque[Event] = deque()
         self.revision = 0
 
@@ -70,7 +70,7 @@ class Observer:
     """Who leads: the leader now, then each change; `None` means that nobody leads."""
 
     def __init__(self, native: _native.Observer) -> None:
-        self._feed = _Feed(native)
+        self._feed = Feed(native)
 
     def __aiter__(self) -> Self:
         return self

@@ -1,0 +1,84 @@
+"""Configurations, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Generic, Self, TypeVar
+
+from .. import _native
+from .._config import ConfigBase, ConfigEvent
+from ._opening import Opening
+from ._streams import Feed
+
+T = TypeVar("T")
+
+
+class ConfigChanges(Generic[T]):
+    """What happens to a configuration, in order, beginning with the value in force."""
+
+    def __init__(self, native: _native.Changes) -> None:
+        self._feed = Feed(native)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ConfigEvent[T]:
+        raw = await self._feed.take()
+        if raw is None:
+            raise StopAsyncIteration
+        return ConfigEvent.from_native(raw)
+
+    async def close(self) -> None:
+        """End it."""
+        self._feed.close()
+
+
+class Config(ConfigBase[T]):
+    """A configuration that follows what is published. There is a value at any time.
+
+    Iterating gives the value in force, then each later one.
+    """
+
+    async def at_least(self, revision: int) -> None:
+        """Wait until everything published up to `revision` is in force or refused."""
+        await self._at_least(revision).start()
+
+    async def saved(self) -> None:
+        """Wait until the snapshot on disk is that of the value in force."""
+        await self._saved().start()
+
+    def changes(self) -> Opening[ConfigChanges[T]]:
+        """Everything that happens: `async with config.changes() as events`."""
+
+        async def make() -> ConfigChanges[T]:
+            return ConfigChanges(self._open_changes())
+
+        return Opening(make, lambda changes, _: changes.close())
+
+    async def publish(self, value: Any, *, note: str = "") -> int:
+        """Publish on top of what is in force here; returns the revision.
+
+        Raises PublishConflictError if somebody else published since.
+        """
+        return await self._publish(value, note).start()
+
+    async def close(self) -> None:
+        """Follow no more, and end all iterations."""
+        self._close()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        async with self.changes() as changes:
+            async for event in changes:
+                if event.kind == "applied":
+                    # The type says that there may be none, of other events.
+                    value: Any = event.value
+                    yield value
+
+
+class ConfigOpening(Opening[Config[T]]):
+    """`async with` or await it for the configuration; `async for` gives its values at once."""
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        async with self as config:
+            async for value in config:
+                yield value

@@ -1,0 +1,82 @@
+"""Several locks that are held together or not at all, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any
+
+from .._holding import Busy, Entered, LockOptions
+from .._multi import busy, joined
+from .._requests import Pending, Requests
+from ._held import HeldLock
+
+
+class HeldMultiLock(HeldLock):
+    """Several locks that are held until they are released, all at once, or one of them is lost.
+
+    The `token` is good for each name. `died`: the names whose holder before ended without giving
+    them back.
+    """
+
+    def __init__(self, raw: tuple[Any, ...], cancel_on_lost: bool) -> None:
+        native, names, died, *_ = raw
+        self.names: tuple[bytes, ...] = tuple(names)
+        self.died: tuple[bytes, ...] = tuple(died)
+        super().__init__(native, joined(self.names), cancel_on_lost)
+
+
+class MultiLock:
+    """Several locks by their names; made by `AsyncClient.multi_lock`. Tasks may share it.
+
+    `async with` cancels the body when one of them is lost. Each name is also a lock for others.
+    Their order does not matter: there is no deadlock.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        names: tuple[bytes, ...],
+        options: LockOptions,
+        cancel_on_lost: bool,
+    ) -> None:
+        self._requests = requests
+        self._options = options
+        self._cancel_on_lost = cancel_on_lost
+        self._entered: Entered[HeldMultiLock] = Entered()
+        self.names = names
+
+    async def acquire(self) -> HeldMultiLock:
+        """Wait for all. Raises LockTimeoutError, which names who holds one of them.
+
+        Cancelling this leaves all queues for certain.
+        """
+        call = self._requests.native.multi_lock(list(self.names), self._options)
+        make = Pending(call, lambda raw: HeldMultiLock(raw, self._cancel_on_lost))
+        return await make.start_holding()
+
+    def __await__(self) -> Generator[Any, None, HeldMultiLock]:
+        return self.acquire().__await__()
+
+    async def try_acquire(self) -> HeldMultiLock | Busy:
+        """Take all if all are free; else a `Busy`, which counts as false, with one's holder."""
+        call = self._requests.native.try_multi_lock(list(self.names), self._options)
+        tried: Pending[tuple[Any, ...]] = Pending(call, lambda tried: tried)
+        raw = await tried.start_holding()
+        return HeldMultiLock(raw, self._cancel_on_lost) if raw[0] is not None else busy(raw)
+
+    async def __aenter__(self) -> HeldMultiLock:
+        held = await self.acquire()
+        await held.__aenter__()
+        self._entered.push(asyncio.current_task(), held)
+        return held
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        held = self._entered.pop(asyncio.current_task())
+        await held.__aexit__(kind, error, traceback)

@@ -1,0 +1,262 @@
+//! Queues: pushing, claiming and looking.
+//!
+//! Owns the crossing. A claim is a [`Holding`](crate::holding::Holding) with an item.
+
+use std::sync::Arc;
+
+use handfast::{
+    Claim, Condition, Control, DeadLetter, Failed, Pushed, QueueItem, QueueStatus, Reason, Why,
+};
+use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
+use tokio::sync::Mutex;
+
+use crate::{
+    call::Call,
+    convert::{self, ToPython, list},
+    errors::{Failure, optional_duration, raise},
+    holding::{Guard, Holding},
+    request::{RawOp, ops},
+    rt::Local,
+};
+
+type Made = PyResult<Py<PyAny>>;
+
+/// What an item is and what it waits for; by its names in Python.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct PushOptions {
+    id: Option<String>,
+    after: Vec<String>,
+    gate: Option<String>,
+    opens: Option<String>,
+}
+
+/// How items are taken; by its names in Python.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct WorkerOptions {
+    max_attempts: Option<u32>,
+    strict: bool,
+    timeout: Option<f64>,
+    /// For one item only.
+    once: bool,
+}
+
+/// A queue by its name.
+#[pyclass(frozen, module = "handfast._native")]
+pub(crate) struct Queue(Local<handfast::Queue>);
+
+impl Queue {
+    pub(crate) fn new(queue: handfast::Queue) -> Self {
+        Self(Local::new(queue))
+    }
+
+    fn queue(&self) -> PyResult<handfast::Queue> {
+        Ok(self.0.get()?.clone())
+    }
+}
+
+#[pymethods]
+impl Queue {
+    fn push(&self, payload: PyBackedBytes, options: PushOptions) -> PyResult<Call> {
+        let mut push = self.queue()?.push(&payload[..]).after(options.after);
+        if let Some(id) = options.id {
+            push = push.id(id);
+        }
+        if let Some(gate) = options.gate {
+            push = push.gate(gate);
+        }
+        if let Some(gate) = options.opens {
+            push = push.opens(gate);
+        }
+        Ok(Call::new(async move { Ok(push.send().await?) }))
+    }
+
+    fn worker(&self, py: Python<'_>, options: WorkerOptions) -> PyResult<Worker> {
+        let queue = self.queue()?;
+        let mut worker = match options.once {
+            true => queue.claim(),
+            false => queue.worker(),
+        };
+        if let Some(attempts) = options.max_attempts {
+            worker = worker.max_attempts(attempts);
+        }
+        if let Some(timeout) = raise(py, optional_duration("timeout", options.timeout))? {
+            worker = worker.timeout(timeout);
+        }
+        let worker = Arc::new(Mutex::new(worker.strict(options.strict)));
+        Ok(Worker(Local::new(worker)))
+    }
+
+    /// Lets the queue `run`, `pause` or `drain`.
+    fn control(&self, py: Python<'_>, word: &str) -> PyResult<Call> {
+        let control = match word {
+            "run" => Ok(Control::Run),
+            "pause" => Ok(Control::Pause),
+            "drain" => Ok(Control::Drain),
+            _ => Err(Failure::invalid(
+                "control",
+                format!("{word:?} is not known"),
+            )),
+        };
+        let (queue, control) = (self.queue()?, raise(py, control)?);
+        Ok(Call::new(async move { Ok(queue.control(control).await?) }))
+    }
+
+    /// What all items wait for: a count, a gate, a `start`, or nothing.
+    fn condition(&self, count: Option<u32>, gate: Option<String>, start: bool) -> PyResult<Call> {
+        let condition = match (count, gate, start) {
+            (Some(count), _, _) => Condition::Count(count),
+            (None, Some(gate), _) => Condition::Gate(gate),
+            (None, None, true) => Condition::Start,
+            (None, None, false) => Condition::None,
+        };
+        let queue = self.queue()?;
+        Ok(Call::new(
+            async move { Ok(queue.condition(condition).await?) },
+        ))
+    }
+
+    /// Whether the gate was shut.
+    fn open_gate(&self, gate: String) -> PyResult<Call> {
+        let queue = self.queue()?;
+        Ok(Call::new(async move { Ok(queue.open_gate(&gate).await?) }))
+    }
+
+    fn list(&self) -> PyResult<Call> {
+        let queue = self.queue()?;
+        Ok(Call::new(async move { Ok(queue.list().await?) }))
+    }
+
+    fn status(&self) -> PyResult<Call> {
+        let queue = self.queue()?;
+        Ok(Call::new(async move { Ok(queue.status().await?) }))
+    }
+
+    fn why(&self, id: String) -> PyResult<Call> {
+        let queue = self.queue()?;
+        Ok(Call::new(async move { Ok(queue.why(&id).await?) }))
+    }
+
+    fn dead(&self) -> PyResult<Call> {
+        let queue = self.queue()?;
+        Ok(Call::new(async move { Ok(queue.dead().await?) }))
+    }
+
+    /// Whether there was such a dead letter.
+    fn retry(&self, id: String) -> PyResult<Call> {
+        let queue = self.queue()?;
+        Ok(Call::new(async move { Ok(queue.retry(&id).await?) }))
+    }
+}
+
+/// Takes items one after the other.
+#[pyclass(frozen, module = "handfast._native")]
+pub(crate) struct Worker(Local<Arc<Mutex<handfast::Worker>>>);
+
+#[pymethods]
+impl Worker {
+    /// (holding, id, payload, attempt); `None` when the queue is drained.
+    fn next(&self) -> PyResult<Call> {
+        let worker = Arc::clone(self.0.get()?);
+        Ok(Call::new(
+            async move { Ok(worker.lock().await.next().await?) },
+        ))
+    }
+}
+
+/// The claim among what can be held.
+pub(crate) fn claimed(guard: Option<Guard>) -> Result<Claim, Failure> {
+    match guard {
+        Some(Guard::Claim(claim)) => Ok(*claim),
+        Some(_) => Err(Failure::invalid("claim", "this holds no item")),
+        None => Err(Failure::closed("claim")),
+    }
+}
+
+/// Acknowledges a claim, and makes the writes with it: the revision.
+pub(crate) fn ack(claim: Claim, then: Vec<RawOp>) -> Result<Call, Failure> {
+    let ack = claim.ack().then(ops(then)?);
+    Ok(Call::shielded(
+        async move { Ok(ack.commit().await?.revision) },
+    ))
+}
+
+/// Gives a claim back as failed: whether the item is dead now.
+pub(crate) fn nack(claim: Claim, why: String) -> Call {
+    Call::shielded(async move {
+        let failed = claim.nack(why).await?;
+        Ok(matches!(failed, Failed::Dead))
+    })
+}
+
+impl ToPython for bool {
+    fn to_python(self, py: Python<'_>) -> Made {
+        self.into_py_any(py)
+    }
+}
+
+impl ToPython for Claim {
+    fn to_python(self, py: Python<'_>) -> Made {
+        let id = self.id().to_owned();
+        let payload = PyBytes::new(py, self.payload());
+        let attempt = self.attempt();
+        let holding = Holding::held_by(Guard::Claim(Box::new(self)));
+        (Py::new(py, holding)?, id, payload, attempt).into_py_any(py)
+    }
+}
+
+impl ToPython for Pushed {
+    fn to_python(self, py: Python<'_>) -> Made {
+        (self.id, self.revision, self.duplicate).into_py_any(py)
+    }
+}
+
+impl ToPython for Vec<QueueItem> {
+    fn to_python(self, py: Python<'_>) -> Made {
+        let items = list(py, &self, |py, item| {
+            let by = match &item.claimed_by {
+                Some(member) => convert::member(py, member)?,
+                None => py.None(),
+            };
+            let age = item.age.as_secs_f64();
+            let counted = (item.attempts, &item.said, item.size, item.revision);
+            (&item.id, item.state.code(), by, age, counted).into_py_any(py)
+        })?;
+        items.into_py_any(py)
+    }
+}
+
+impl ToPython for QueueStatus {
+    fn to_python(self, py: Python<'_>) -> Made {
+        let control = match self.control {
+            Control::Run => "run",
+            Control::Pause => "pause",
+            Control::Drain => "drain",
+            _ => "other",
+        };
+        let counts = (self.ready, self.blocked, self.claimed, self.dead, self.done);
+        (control, self.open, counts, self.workers, self.revision).into_py_any(py)
+    }
+}
+
+impl ToPython for Vec<DeadLetter> {
+    fn to_python(self, py: Python<'_>) -> Made {
+        let letters = list(py, &self, |py, one| {
+            let payload = PyBytes::new(py, &one.payload);
+            (&one.id, payload, one.attempts, &one.said, one.revision).into_py_any(py)
+        })?;
+        letters.into_py_any(py)
+    }
+}
+
+impl ToPython for Why {
+    fn to_python(self, py: Python<'_>) -> Made {
+        let reasons: Vec<_> = self
+            .reasons
+            .iter()
+            .map(|reason: &Reason| (reason.code(), reason.to_string()))
+            .collect();
+        (self.id, self.state.code(), reasons).into_py_any(py)
+    }
+}
