@@ -3,9 +3,9 @@
 //! Owns where futures run, and what happens when they are cancelled or panic. A promise holds the
 //! process open while it is pending, a callback does not.
 
-use handfast_bindings::{Cancel, Failure, cancel::caught, runtime};
+use handfast_bindings::{Cancel, Failure, cancel::caught, feed::Source, runtime};
 use napi::{
-    Env, JsValue,
+    Env, JsValue, Status,
     bindgen_prelude::{Either, FnArgs, Function, JsValuesTupleIntoVec, PromiseRaw, ToNapiValue},
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
@@ -92,6 +92,30 @@ where
         if let Some(value) = event.await {
             // Only fails when Node's thread has ended: then there is nobody to tell.
             call.call(value, ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    });
+    Ok(())
+}
+
+/// As [`notify`], each time that something comes from `source`.
+pub(crate) fn notify_each<S, A>(
+    callback: &Function<'_, A, ()>,
+    mut source: S,
+    convert: impl Fn(S::Item) -> A + Send + 'static,
+) -> napi::Result<()>
+where
+    S: Source,
+    A: JsValuesTupleIntoVec + 'static,
+{
+    let call = callback
+        .build_threadsafe_function::<S::Item>()
+        .weak::<true>()
+        .build_callback(move |context| Ok(convert(context.value)))?;
+    runtime::handle().map_err(no_threads)?.spawn(async move {
+        while let Ok(Some(value)) = source.take().await {
+            if call.call(value, ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
+                break;
+            }
         }
     });
     Ok(())

@@ -95,7 +95,7 @@ impl NativeServer {
 
     /// As `stop`, for the end of the process: waits here, for at most `limit_ms`.
     #[napi]
-    pub fn stop_now(&self, limit_ms: u32) -> napi::Result<()> {
+    pub fn close_now(&self, limit_ms: u32) -> napi::Result<()> {
         if let Some(server) = self.take()? {
             wait(limit_ms, server.shutdown())?;
         }

@@ -6,14 +6,14 @@ use handfast::{Session, State};
 use handfast_bindings::{Cancel, Feed, runtime::Local};
 use napi::{
     Env,
-    bindgen_prelude::{Either, PromiseRaw},
+    bindgen_prelude::{Either, FnArgs, Function, PromiseRaw},
 };
 use napi_derive::napi;
 use tokio::sync::watch;
 
 use crate::{
     cancel::CancelToken,
-    crossing::{no_threads, waiting},
+    crossing::{arguments, no_threads, notify_each, waiting},
     errors::NativeError,
 };
 
@@ -84,6 +84,13 @@ impl NativeSession {
     pub fn lease(&self) -> napi::Result<Option<String>> {
         let lease = self.session()?.lease();
         Ok(lease.map(handfast::core::session::lease_hex))
+    }
+
+    /// Calls `callback` with each change of the state; does not hold the process open.
+    #[napi]
+    pub fn on_state(&self, callback: Function<'_, FnArgs<(NativeState,)>, ()>) -> napi::Result<()> {
+        let states = self.session()?.watch();
+        notify_each(&callback, states, |state| arguments((state.into(),)))
     }
 
     /// The states from now on.

@@ -1,0 +1,237 @@
+// The client: keys and values, and the door to locks and elections.
+
+import { toBuffer, type Bytes } from './bytes.js';
+import { crossing } from './crossing.js';
+import { Election, type ElectionOptions } from './election.js';
+import { unwrap } from './errors.js';
+import { Lease } from './lease.js';
+import { opened } from './lifecycle.js';
+import { Lock, type Abortable, type LockOptions } from './lock.js';
+import type * as Native from './native.cjs';
+import { native } from './native.js';
+import { Session } from './session.js';
+import { Watch } from './streams.js';
+import { compare, leaseId, op, toRequest, type Transaction } from './txn.js';
+import {
+  KeyValue,
+  RangeResult,
+  TxnResult,
+  deleteResult,
+  putResult,
+  type CasResult,
+  type DeleteResult,
+  type PutResult,
+} from './types.js';
+
+/** Where etcd and handfast listen by default. */
+const DEFAULT_ENDPOINT = '127.0.0.1:2379';
+
+/** How a client is made. Times are in milliseconds. */
+export interface ConnectOptions {
+  /** Put before every key, also those of locks and elections. */
+  namespace?: Bytes | undefined;
+  /**
+   * How long what this program holds stays held after it was last heard of (default 10 s).
+   * Shorter frees a dead program's locks sooner and forgives shorter outages.
+   */
+  ttlMs?: number | undefined;
+  /** How long one call may take (default 5 s). */
+  timeoutMs?: number | undefined;
+  /** The name others see when they look who holds (default: the program's). */
+  appName?: string | undefined;
+}
+
+/** Which keys to read. */
+export interface RangeOptions extends Abortable {
+  /** All keys that start with the given one; the empty one means every key. */
+  prefix?: boolean | undefined;
+  /** All keys from the given one up to this one, without it. */
+  end?: Bytes | undefined;
+  /** At most so many. */
+  limit?: number | undefined;
+  /** As it was at this revision. */
+  revision?: number | undefined;
+  /** Leaves out the values. */
+  keysOnly?: boolean | undefined;
+}
+
+/** What to watch. */
+export interface WatchOptions extends Abortable {
+  /** All keys that start with the given one. */
+  prefix?: boolean | undefined;
+  /** From the changes of this revision on (default: from now on). */
+  startRevision?: number | undefined;
+  /** Gives with each change the pair as it was before. */
+  previous?: boolean | undefined;
+}
+
+/** What a key may be expected to be: a value, a pair that was read, or `null` for no key. */
+export type Expected = Bytes | KeyValue | null;
+
+/** A client of one cluster, with one session for all that it holds; made by {@link connect}. */
+export class Client implements AsyncDisposable {
+  readonly #native: Native.NativeClient;
+  #session: Session | undefined;
+
+  /** @internal */
+  constructor(opened: Native.NativeClient) {
+    this.#native = opened;
+  }
+
+  /** Another name of {@link connect}. */
+  static connect(endpoints?: string | readonly string[], options?: ConnectOptions): Promise<Client> {
+    return connect(endpoints, options);
+  }
+
+  /** The pair at `key`, now or at `revision`; `null` if there is none. */
+  async get(key: Bytes, options: Abortable & { revision?: number | undefined } = {}): Promise<KeyValue | null> {
+    const { pairs } = await this.range(key, options);
+    return pairs[0] ?? null;
+  }
+
+  /** The pairs of several keys. */
+  async range(key: Bytes, { signal, end, ...options }: RangeOptions = {}): Promise<RangeResult> {
+    const settings = { ...options, end: end === undefined ? undefined : toBuffer(end) };
+    const name = toBuffer(key);
+    return new RangeResult(await crossing(signal, (token) => this.#native.range(token, name, settings)));
+  }
+
+  /** Writes `key`; with a `lease` it goes away when the lease ends. */
+  async put(
+    key: Bytes,
+    value: Bytes,
+    options: Abortable & { lease?: Lease | string | undefined; previous?: boolean | undefined } = {},
+  ): Promise<PutResult> {
+    const { signal, lease, previous = false } = options;
+    const [name, content, id] = [toBuffer(key), toBuffer(value, 'value'), leaseId(lease)];
+    return putResult(
+      await crossing(signal, (token) => this.#native.put(token, name, content, id, previous)),
+    );
+  }
+
+  /** Deletes `key`, or with `prefix` all keys that start with it. */
+  async delete(
+    key: Bytes,
+    options: Abortable & { prefix?: boolean | undefined; previous?: boolean | undefined } = {},
+  ): Promise<DeleteResult> {
+    const { signal, prefix = false, previous = false } = options;
+    const name = toBuffer(key);
+    return deleteResult(
+      await crossing(signal, (token) => this.#native.delete(token, name, prefix, previous)),
+    );
+  }
+
+  /**
+   * Compare and set: writes `value` if `key` is as `expected`. A pair that was read stands for
+   * exactly that version of the key, `null` for a key that is not there.
+   */
+  async cas(
+    key: Bytes,
+    expected: Expected,
+    value: Bytes,
+    options: Abortable & { lease?: Lease | string | undefined } = {},
+  ): Promise<CasResult> {
+    const result = await this.txn(
+      {
+        when: [asExpected(key, expected)],
+        then: [op.put(key, value, { lease: options.lease })],
+        otherwise: [op.get(key)],
+      },
+      options,
+    );
+    const { succeeded, revision } = result;
+    return { succeeded, revision, current: succeeded ? null : result.pair() };
+  }
+
+  /** If every condition of `when` holds, `then` is done, else `otherwise`; all at one revision. */
+  async txn(transaction: Transaction, { signal }: Abortable = {}): Promise<TxnResult> {
+    const request = toRequest(transaction);
+    return new TxnResult(await crossing(signal, (token) => this.#native.txn(token, request)));
+  }
+
+  /** Discards the history before `revision`. */
+  async compact(revision: number, { signal }: Abortable = {}): Promise<void> {
+    await crossing(signal, (token) => this.#native.compact(token, revision));
+  }
+
+  /** Watches `key`. Once this resolves no change is missed. */
+  async watch(key: Bytes, { signal, ...settings }: WatchOptions = {}): Promise<Watch> {
+    const name = toBuffer(key);
+    const call = (token: Native.CancelToken) => this.#native.watch(token, name, settings);
+    return new Watch(await crossing(signal, call, (late) => late.close()), signal);
+  }
+
+  /** A lease of whole seconds (servers raise less than 2 s), renewed unless told otherwise. */
+  async lease(ttlMs: number, options: Abortable & { keepAlive?: boolean | undefined } = {}): Promise<Lease> {
+    const { signal, keepAlive = true } = options;
+    const seconds = Math.ceil(ttlMs / 1000);
+    return new Lease(await crossing(signal, (token) => this.#native.lease(token, seconds, keepAlive)));
+  }
+
+  /** A lock called `name`. */
+  lock(name: Bytes, options: LockOptions = {}): Lock {
+    return new Lock(this.#native, name, options);
+  }
+
+  /** Takes the lock `name` if it is free; `null` if it is not. */
+  tryLock(name: Bytes, { signal, ...options }: LockOptions & Abortable = {}): Promise<import('./held.js').HeldLock | null> {
+    return this.lock(name, options).tryAcquire({ signal });
+  }
+
+  /** An election called `name`. */
+  election(name: Bytes, options: ElectionOptions = {}): Election {
+    return new Election(this.#native, name, options);
+  }
+
+  /** The session that everything this client holds is held on; opens it if need be. */
+  get session(): Session {
+    this.#session ??= new Session(unwrap(this.#native.session()));
+    return this.#session;
+  }
+
+  /**
+   * Gives up everything held, and refuses further calls. Whoever waits for a lock, an election, a
+   * watch or an observer gets a {@link ClosedError}.
+   */
+  async close(): Promise<void> {
+    unwrap(await this.#native.close());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function asExpected(key: Bytes, expected: Expected) {
+  if (expected === null) return compare.missing(key);
+  if (expected instanceof KeyValue) return compare.modRevision(key).eq(expected.modRevision);
+  return compare.value(key).eq(expected);
+}
+
+/**
+ * A client of the cluster at `endpoints` (default `127.0.0.1:2379`). An unreachable cluster shows
+ * at the first call. Best with `await using`, which closes it at the end of the block.
+ *
+ * @throws {InvalidArgumentError} for an endpoint or an option that cannot be used.
+ */
+export async function connect(
+  endpoints: string | readonly string[] = DEFAULT_ENDPOINT,
+  options: ConnectOptions = {},
+): Promise<Client> {
+  const { namespace, ttlMs, timeoutMs, appName } = options;
+  const raw = native.openClient({
+    endpoints: typeof endpoints === 'string' ? [endpoints] : [...endpoints],
+    namespace: namespace === undefined ? undefined : toBuffer(namespace, 'namespace'),
+    ttlMs,
+    timeoutMs,
+    appName: appName ?? programName(),
+  });
+  const client = unwrap(raw);
+  opened(client);
+  return new Client(client);
+}
+
+/** The script that runs, as others see it; without one, Node's own default. */
+function programName(): string {
+  return process.argv[1]?.split('/').at(-1) ?? 'node';
+}

@@ -1,0 +1,147 @@
+// What is held: a lock, or a leadership.
+
+import { toBuffer, type Bytes } from './bytes.js';
+import { toError, unwrap } from './errors.js';
+import type * as Native from './native.cjs';
+import { toRequest, type Transaction } from './txn.js';
+import { TxnResult } from './types.js';
+
+/** What locks and leaderships have in common. */
+export abstract class Held implements AsyncDisposable {
+  /** @internal */
+  protected readonly native: Native.NativeHolding;
+  /**
+   * The fencing token: grows with every grant of the name. Whatever is changed outside the store
+   * should refuse a token smaller than one it has seen.
+   */
+  readonly token: number;
+  /** The lease of the session it is held on. */
+  readonly lease: string;
+  /**
+   * Whether the holder before ended without giving it back, so that what it worked on may be half
+   * done.
+   */
+  readonly previousDied: boolean;
+  /**
+   * Aborts when it is lost, with the error as its reason: pass it on to what must not go on then.
+   * It does not abort when it is released.
+   */
+  readonly signal: AbortSignal;
+
+  /** @internal */
+  constructor(native: Native.NativeHolding) {
+    this.native = native;
+    this.token = native.token;
+    this.lease = native.lease;
+    this.previousDied = native.previousDied;
+    // Not `this`, so that what is forgotten can be collected, and is given back then.
+    const lost = new AbortController();
+    native.onLost((failure) => lost.abort(toError(failure)));
+    this.signal = lost.signal;
+  }
+
+  /** The key that stands for it in the store. */
+  get key(): string {
+    return this.native.key.toString();
+  }
+
+  /**
+   * Throws if it is not held at this instant, by the clock: right even when the event loop was
+   * blocked for long, and `signal` had no chance yet.
+   */
+  check(): void {
+    const failure = this.native.check();
+    if (failure != null) throw toError(failure);
+  }
+
+  /** Milliseconds it is held for certain if nothing more is heard; 0 when it is lost. */
+  get remainingMs(): number {
+    return this.native.remainingMs;
+  }
+
+  /** A transaction that the store refuses, with a {@link LockLostError}, once this is lost. */
+  async txn(transaction: Transaction): Promise<TxnResult> {
+    const request = toRequest(transaction);
+    return new TxnResult(unwrap(await this.native.txn(request)));
+  }
+
+  /** As {@link txn}: writes one key. */
+  async put(key: Bytes, value: Bytes): Promise<void> {
+    const raw = { kind: 'put', key: toBuffer(key), value: toBuffer(value, 'value') };
+    unwrap(await this.native.txn({ when: [], then: [raw], otherwise: [] }));
+  }
+
+  /** @internal */
+  enter(): void {
+    this.native.enter();
+  }
+
+  /** @internal */
+  protected async giveBack(): Promise<void> {
+    unwrap(await this.native.release());
+  }
+
+  /** Gives it back at the end of `await using`. Throws when it was lost, so that it is noticed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.giveBack();
+  }
+}
+
+/**
+ * Runs `work` while `held` is held, and gives it back when `work` has ended, not earlier.
+ *
+ * @internal
+ */
+export async function during<H extends Held, T>(held: H, work: (held: H) => T | PromiseLike<T>): Promise<T> {
+  held.enter();
+  let result: T;
+  try {
+    result = await work(held);
+  } catch (error) {
+    // What the work says goes first.
+    await held[Symbol.asyncDispose]().catch(() => undefined);
+    throw error;
+  }
+  await held[Symbol.asyncDispose]();
+  return result;
+}
+
+/** A lock that is held until it is released, lost or collected. */
+export class HeldLock extends Held {
+  /** Reports that the work goes on, for a `beatMs` limit. Throws when it is lost, or too late. */
+  beat(): void {
+    const failure = this.native.beat();
+    if (failure != null) throw toError(failure);
+  }
+
+  /**
+   * Releases the lock; does nothing at the second time.
+   *
+   * @throws {LockLostError} when it was not held any more.
+   */
+  async release(): Promise<void> {
+    await this.giveBack();
+  }
+}
+
+/** Leading, until it is resigned, lost or collected. */
+export class Leadership extends Held {
+  /** The term: another name of the token. */
+  get term(): number {
+    return this.token;
+  }
+
+  /** Announces another value to those who observe; the term stays. */
+  async proclaim(value: Bytes): Promise<void> {
+    unwrap(await this.native.proclaim(toBuffer(value, 'value')));
+  }
+
+  /**
+   * Gives the leadership up; does nothing at the second time.
+   *
+   * @throws {LeadershipLostError} when it did not lead any more.
+   */
+  async resign(): Promise<void> {
+    await this.giveBack();
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Locks, elections and keys that several machines share, over a handfast or etcd server.
+ *
+ * ```ts
+ * import { connect } from 'handfast';
+ *
+ * await using hf = await connect('127.0.0.1:2379');
+ * await hf.lock('jobs/nightly', { timeoutMs: 30_000 }).use(async (lock) => {
+ *   await copy({ signal: lock.signal, token: lock.token });
+ * });
+ * ```
+ *
+ * @packageDocumentation
+ */
+
+export type { Bytes } from './bytes.js';
+export {
+  Client,
+  connect,
+  type ConnectOptions,
+  type Expected,
+  type RangeOptions,
+  type WatchOptions,
+} from './client.js';
+export { Election, type ElectionOptions } from './election.js';
+export {
+  ClosedError,
+  CompactedError,
+  HandfastError,
+  InvalidArgumentError,
+  KindConflictError,
+  LeadershipLostError,
+  LockLostError,
+  LockTimeoutError,
+  SessionLostError,
+  TimeoutError,
+  UnavailableError,
+  type ErrorCode,
+  type ErrorDetails,
+} from './errors.js';
+export { Held, HeldLock, Leadership } from './held.js';
+export { Lease, type LeaseInfo } from './lease.js';
+export { Lock, type Abortable, type LockOptions } from './lock.js';
+export { setLogSink, type LogLevel, type LogRecord } from './logs.js';
+export { Server, type ServerOptions } from './server.js';
+export { Session, SessionStates, type SessionState } from './session.js';
+export { Observation, Stream, Watch } from './streams.js';
+export { Compare, CompareTarget, Op, compare, op, type CompareOptions, type Transaction } from './txn.js';
+export {
+  KeyValue,
+  Leader,
+  Line,
+  Member,
+  RangeResult,
+  TxnResult,
+  type CasResult,
+  type DeleteResult,
+  type KeyEvent,
+  type PutResult,
+} from './types.js';
