@@ -211,6 +211,12 @@ impl Held {
         self.hold.lost().await
     }
 
+    /// Says that the holder is about to delete the key itself, in a way of its own, and will call
+    /// [`end`](Self::end) or [`found_gone`](Self::found_gone) then, or drop the hold.
+    pub fn leaving(&self) {
+        self.hold.leaving();
+    }
+
     /// Ends the hold from here without giving the key back: the caller does, or has done, that
     /// in its own way. Whether it was held until now.
     pub fn end(&self) -> bool {

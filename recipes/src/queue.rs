@@ -56,7 +56,7 @@ struct Shared {
     keys: Arc<Keys>,
     feed: OnceCell<Arc<Feed>>,
     /// The revision of the last thing written through this handle.
-    written: AtomicI64,
+    written: Arc<AtomicI64>,
 }
 
 impl Handfast {
@@ -69,7 +69,7 @@ impl Handfast {
                 handfast: self.clone(),
                 keys: Arc::new(keys),
                 feed: OnceCell::new(),
-                written: AtomicI64::new(0),
+                written: Arc::default(),
             }),
             history: DEFAULT_HISTORY,
         }
@@ -84,6 +84,12 @@ impl Queue {
     pub fn keep_history(mut self, items: usize) -> Self {
         self.history = items;
         self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &bytes::Bytes {
+        &self.keys().name
     }
 
     /// A worker, which takes one item after the other.
@@ -170,6 +176,10 @@ impl Queue {
         self.shared.written.fetch_max(revision, Ordering::AcqRel);
     }
 
+    fn written(&self) -> i64 {
+        self.shared.written.load(Ordering::Acquire)
+    }
+
     /// What all workers of this handle look at.
     async fn feed(&self) -> Result<Arc<Feed>, Error> {
         self.keys().check()?;
@@ -180,8 +190,7 @@ impl Queue {
     /// The same, with everything in it that this handle has written.
     async fn caught_up(&self) -> Result<Arc<Feed>, Error> {
         let feed = self.feed().await?;
-        let written = self.shared.written.load(Ordering::Acquire);
-        feed.mirror.at_least(written).await;
+        feed.mirror.at_least(self.written()).await;
         Ok(feed)
     }
 

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub(super) struct Hold {
     leave: Mutex<Option<Box<dyn Leave>>>,
     loss: watch::Sender<Loss>,
     scopes: watch::Sender<usize>,
+    /// The holder itself is about to delete the key.
+    leaving: AtomicBool,
 }
 
 impl Hold {
@@ -63,6 +65,7 @@ impl Hold {
             leave: Mutex::new(Some(leave)),
             loss: watch::Sender::new(Loss::Held),
             scopes: watch::Sender::new(0),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -180,6 +183,14 @@ impl Hold {
                 }
             }
         }
+    }
+
+    pub(super) fn leaving(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(super) fn enter_scope(self: &Arc<Self>) -> Running {

@@ -103,7 +103,8 @@ async fn keep_by_mirror(hold: &Hold, mirror: &Mirror) -> bool {
             view.revision() >= hold.token
                 && pair.is_none_or(|pair| pair.create_revision != hold.token)
         });
-        if gone {
+        // What the holder deletes itself is no loss; it says how that went.
+        if gone && !hold.is_leaving() {
             hold.key_is_gone(&hold.key).await;
             return true;
         }

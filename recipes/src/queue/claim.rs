@@ -281,6 +281,7 @@ impl AckTxn {
         };
         let held = claim.tenure.held();
         held.check().map_err(|gone| lost(gone.reason))?;
+        held.leaving();
         let (keys, ending) = (claim.queue.keys(), claim.returning.ending());
         let kept = claim.queue.history();
         let outdated = claim.feed.look(|board| board.outdated(kept, MARKS_TAKEN));

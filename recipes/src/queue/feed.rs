@@ -39,6 +39,8 @@ struct Inner {
     board: Board,
     /// The items this handle's workers try right now, with the worker.
     tried: BTreeMap<String, String>,
+    /// This handle's workers, and whether they wait for an item now.
+    here: BTreeMap<String, bool>,
     /// Items known to be claimed at a revision the board has not reached.
     taken: BTreeMap<String, i64>,
     /// Idle workers with the revision since which they are, and when they were first seen to
@@ -104,7 +106,31 @@ impl Drop for Trying {
     }
 }
 
+/// Says that a worker waits for an item, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Here {
+    feed: Arc<Feed>,
+    own: String,
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let own = std::mem::take(&mut self.own);
+        self.feed.inner.lock().here.insert(own, false);
+        self.feed.local.send_replace(());
+    }
+}
+
 impl Feed {
+    /// Says that the worker `own` waits for an item.
+    pub(super) fn arrive(self: &Arc<Self>, own: &str) -> Here {
+        self.inner.lock().here.insert(own.to_owned(), true);
+        Here {
+            feed: Arc::clone(self),
+            own: own.to_owned(),
+        }
+    }
+
     pub(super) async fn open(client: &Client, keys: &Keys) -> Result<Arc<Self>, Error> {
         let mirror = Mirror::open(client, &keys.prefix).await?;
         let (view, changes) = mirror.subscribe();
@@ -113,6 +139,7 @@ impl Feed {
             changes,
             board,
             tried: BTreeMap::new(),
+            here: BTreeMap::new(),
             taken: BTreeMap::new(),
             slow: BTreeMap::new(),
         };
@@ -283,6 +310,8 @@ impl Inner {
         let idle = self.board.workers.iter();
         let mut idle: Vec<(i64, &String)> = idle
             .filter(|(own, since)| **since < mine && !busy.contains(&***own))
+            // One of this program that does not ask will not take any.
+            .filter(|(own, _)| self.here.get(*own) != Some(&false))
             .map(|(own, since)| (*since, own))
             .collect();
         idle.sort_unstable();
@@ -302,6 +331,8 @@ impl Inner {
         if !work {
             self.slow.clear();
         }
+        let here = &mut self.here;
+        here.retain(|own, waits| *waits || self.board.workers.contains_key(own));
         let workers = &self.board.workers;
         self.slow.retain(|own, _| workers.contains_key(own));
         ahead

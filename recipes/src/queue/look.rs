@@ -350,7 +350,7 @@ impl Queue {
             .iter()
             .filter_map(|item| item.claimed_by.clone())
             .collect();
-        self.name(&mut members).await?;
+        self.name_sessions(&mut members).await?;
         let mut named = members.into_iter();
         for item in &mut items {
             if item.claimed_by.is_some() {
@@ -393,7 +393,7 @@ impl Queue {
         let (state, mut reasons) = feed.look(|board| (board.state(id), board.why(id)));
         for reason in &mut reasons {
             if let Reason::ClaimedBy(member) = reason {
-                self.name(std::slice::from_mut(member)).await?;
+                self.name_sessions(std::slice::from_mut(member)).await?;
             }
         }
         Ok(Why {
@@ -454,7 +454,7 @@ impl Queue {
         Ok(answer.succeeded || !answer.range(0)?.kvs.is_empty())
     }
 
-    async fn name(&self, members: &mut [Member]) -> Result<(), Error> {
+    async fn name_sessions(&self, members: &mut [Member]) -> Result<(), Error> {
         let metadata = self.handfast().metadata_prefix();
         look::name_sessions(self.client(), metadata, members).await?;
         Ok(())

@@ -25,15 +25,15 @@ pub(super) struct Post {
     slots: Bytes,
     /// Counts the claims it tried.
     tries: AtomicU64,
-    /// The revision of the last answer from the store.
-    seen: AtomicI64,
+    /// The revision of the last answer from the store, to any worker of the handle.
+    written: Arc<AtomicI64>,
     registered: AtomicBool,
     /// A request that puts the key may still be under way.
     doubtful: AtomicBool,
 }
 
 impl Post {
-    pub(super) fn new(epoch: Epoch, keys: &Arc<Keys>) -> Arc<Self> {
+    pub(super) fn new(epoch: Epoch, keys: &Arc<Keys>, written: &Arc<AtomicI64>) -> Arc<Self> {
         let slots = keys.worker("");
         let slot = epoch.take_slot(&slots);
         let own = format!("{}-{slot}", lease_hex(epoch.lease()));
@@ -44,7 +44,7 @@ impl Post {
             slot,
             slots,
             tries: AtomicU64::new(0),
-            seen: AtomicI64::new(0),
+            written: Arc::clone(written),
             registered: AtomicBool::new(false),
             doubtful: AtomicBool::new(false),
         })
@@ -57,11 +57,7 @@ impl Post {
     }
 
     pub(super) fn note(&self, revision: i64) {
-        self.seen.fetch_max(revision, Ordering::AcqRel);
-    }
-
-    pub(super) fn seen(&self) -> i64 {
-        self.seen.load(Ordering::Acquire)
+        self.written.fetch_max(revision, Ordering::AcqRel);
     }
 
     pub(super) fn is_registered(&self) -> bool {

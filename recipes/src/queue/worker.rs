@@ -104,18 +104,21 @@ impl Worker {
         let chance = self.queue.client().chance().clone();
         let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(&chance);
         let mut beaten = 0;
+        let mut seen = self.queue.written();
         loop {
             let post = self.post().await?;
             if !self.once && !post.is_registered() {
                 settle(post.register().await)?;
+                seen = self.queue.written();
                 continue;
             }
+            let _here = feed.arrive(&post.own);
             let (mut progress, mut local) = feed.wakes();
             progress.borrow_and_update();
             local.borrow_and_update();
             let asking = Asking {
                 own: &post.own,
-                seen: post.seen(),
+                seen,
                 registered: post.is_registered(),
                 strict: self.strict,
                 max_attempts: self.max_attempts,
@@ -138,13 +141,22 @@ impl Worker {
                         tokio::time::sleep(backoff.next()).await;
                     }
                 }
-                Pick::Bury(offer, trying) => bury(&post, &offer, trying).await?,
+                Pick::Bury(offer, trying) => {
+                    bury(&post, &offer, trying).await?;
+                    seen = self.queue.written();
+                }
                 Pick::Open {
                     mark,
                     rule_revision,
-                } => open(&post, mark, rule_revision).await?,
+                } => {
+                    open(&post, mark, rule_revision).await?;
+                    seen = self.queue.written();
+                }
                 Pick::Drained => return Ok(None),
-                Pick::Wait(_) if !post.is_registered() => drop(settle(post.register().await)?),
+                Pick::Wait(_) if !post.is_registered() => {
+                    settle(post.register().await)?;
+                    seen = self.queue.written();
+                }
                 Pick::Wait(again) => {
                     beaten = 0;
                     let again = async {
@@ -178,7 +190,7 @@ impl Worker {
             .epoch()
             .await
             .map_err(|error| Error::of_session(error, Kind::Queue, &self.queue.keys().shown()))?;
-        let post = Post::new(epoch, self.queue.keys());
+        let post = Post::new(epoch, self.queue.keys(), &self.queue.shared.written);
         Ok(Arc::clone(self.post.insert(post)))
     }
 }

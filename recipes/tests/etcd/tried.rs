@@ -2,6 +2,7 @@
 
 mod election;
 mod lock;
+mod queue;
 mod multi;
 mod queue;
 mod service;
