@@ -7,19 +7,19 @@ pub(crate) mod leader;
 use std::ffi::OsString;
 
 use clap::Args;
-use handfast::Election;
+use handfast::{Election, Leadership};
 
 use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::keys::bytes;
-use crate::output::{Output, printable};
+use crate::output::Output;
 use crate::supervise::signals::Signals;
-use crate::tenure::{HoldArgs, or_signal};
+use crate::tenure::{HoldArgs, Holding, or_signal};
 
 const AFTER_HELP: &str = "\
 Examples:
   handfast elect indexer -v n1 -- ./index   run it on whichever machine leads
-  handfast leader indexer                        who leads
+  handfast leader indexer                   who leads
 
 The command is stopped when the leadership is lost, and sees the variables that `lock` sets; its
 HANDFAST_TOKEN is the term. Exit codes are those of `lock`.";
@@ -49,29 +49,39 @@ pub(crate) async fn run(
     let election = handfast
         .election(&name)
         .value(bytes(args.value))
-        .on_wait(args.hold.teller(&format!("election {}", printable(&name))));
+        .on_wait(args.hold.teller("election"));
     let election = match args.hold.wait {
         Some(wait) => election.timeout(wait),
         None => election,
     };
-    let result = lead(&election, &args.hold, &mut signals, output).await;
+    let (result, kept) = lead(&election, &args.hold, &mut signals, output).await;
     // Also when not elected: the session would linger. Without an answer it just ends.
     let _ = handfast.close().await;
+    drop(kept);
     result
 }
 
+/// The exit code, and what must go with the session instead of being given back.
 async fn lead(
     election: &Election,
     hold: &HoldArgs,
     signals: &mut Signals,
     output: &mut Output,
-) -> Result<i32, Failure> {
-    let leadership = match or_signal(election.campaign(), signals).await? {
-        Ok(leadership) => leadership,
-        Err(code) => return Ok(code),
+) -> (Result<i32, Failure>, Option<Leadership>) {
+    let leadership = match or_signal(election.campaign(), signals).await {
+        Ok(Ok(leadership)) => leadership,
+        Ok(Err(code)) => return (Ok(code), None),
+        Err(failure) => return (Err(failure), None),
     };
-    let result = hold.hold(&leadership, signals, output).await;
-    // What was lost cannot be resigned, and has been told about.
-    let _ = leadership.resign().await;
-    result
+    match hold.hold(&leadership, signals, output).await {
+        Ok(Holding {
+            code,
+            unrepaired: true,
+        }) => (Ok(code), Some(leadership)),
+        ended => {
+            // What was lost cannot be resigned, and has been told about.
+            let _ = leadership.resign().await;
+            (ended.map(|holding| holding.code), None)
+        }
+    }
 }

@@ -7,21 +7,25 @@ pub(crate) mod list;
 
 use std::ffi::OsString;
 
+use bytes::Bytes;
 use clap::{Args, Subcommand};
-use handfast::{Lock, LockGuard, TryLock};
+use handfast::{Handfast, Lock, LockGuard, MultiGuard, MultiLock, Tenure, TryLock, TryMulti};
 
 use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::keys::bytes;
 use crate::output::{Output, printable};
 use crate::supervise::signals::Signals;
-use crate::tenure::{HoldArgs, failure, or_signal};
+use crate::tenure::{HoldArgs, Holding, or_signal};
 
 const AFTER_HELP: &str = "\
 Examples:
   handfast lock jobs/nightly -- ./nightly --full   run it on one machine at a time
   handfast lock jobs/nightly --try -- ./nightly    or not at all (exit code 75)
   handfast lock jobs/nightly                       hold it until Ctrl-C
+  handfast lock a --also b --also c -- ./move      hold all three or none; no deadlock
+  handfast lock x --beat-file /run/x -- ./worker   stop it when it hangs: it touches the file
+  handfast lock x --if-died ./repair -- ./worker   repair first what a dead holder left
   handfast lock break jobs/nightly --why \"hangs\"   take it away from whoever holds it
   handfast lock --name break -- ./x                a lock that is called `break`
 
@@ -30,7 +34,8 @@ hold the lock. When the lock is taken away (break, revoked lease) it gets SIGKIL
 holder, if it is handfast, waits for --delay first.
 
 The command sees HANDFAST_LOCK, HANDFAST_TOKEN (it grows with every holder: have what you change
-refuse smaller ones) and HANDFAST_PREVIOUS_DIED, and etcdctl's ETCD_LOCK_KEY and ETCD_LOCK_REV.
+refuse smaller ones) and HANDFAST_PREVIOUS_DIED, HANDFAST_BEAT_FILE if there is one, and
+etcdctl's ETCD_LOCK_KEY and ETCD_LOCK_REV. With --also HANDFAST_LOCK has all names, with commas.
 
 Exit codes: the command's own; 75 not acquired, 76 lost, 126 not startable, 127 not found.";
 
@@ -49,6 +54,9 @@ pub(crate) struct LockArgs {
     /// The lock's name, if it could be taken for a subcommand
     #[arg(long = "name", value_name = "NAME", conflicts_with = "name")]
     named: Option<OsString>,
+    /// One more lock, taken together with the first: all or none. Can be repeated
+    #[arg(long, value_name = "NAME")]
+    also: Vec<OsString>,
     /// Do not wait: exit with 75 when somebody else has it
     #[arg(long = "try", conflicts_with = "wait")]
     try_only: bool,
@@ -74,56 +82,128 @@ pub(crate) async fn run(
     let name = name.ok_or_else(|| Failure::Usage("the lock's NAME is missing".to_owned()))?;
     let mut signals = Signals::new()
         .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
+    let also = args.also.into_iter().map(bytes);
     let handfast = args.hold.handfast(connection)?;
-    let lock = handfast.lock(&name);
-    let lock = lock.on_wait(args.hold.teller(&format!("lock {}", printable(&name))));
-    let lock = match args.hold.wait {
-        Some(wait) => lock.timeout(wait),
-        None => lock,
-    };
-    let result = take_and_hold(&lock, args.try_only, &args.hold, &mut signals, output).await;
+    let wanted = Wanted::new(&handfast, name, also.collect(), &args.hold);
+    let (result, kept) = hold(&wanted, args.try_only, &args.hold, &mut signals, output).await;
     // Also when it was not acquired: the session would linger. Without an answer it just ends.
     let _ = handfast.close().await;
+    drop(kept);
     result
 }
 
-async fn take_and_hold(
-    lock: &Lock,
+/// What is to be acquired.
+enum Wanted {
+    One(Lock),
+    All(MultiLock),
+}
+
+/// What was acquired.
+enum Guard {
+    One(LockGuard),
+    All(MultiGuard),
+}
+
+impl Wanted {
+    fn new(handfast: &Handfast, name: Bytes, also: Vec<Bytes>, hold: &HoldArgs) -> Wanted {
+        let tell = hold.teller("lock");
+        if also.is_empty() {
+            let lock = handfast.lock(name).on_wait(tell);
+            return Wanted::One(match hold.wait {
+                Some(wait) => lock.timeout(wait),
+                None => lock,
+            });
+        }
+        let names = std::iter::once(name).chain(also);
+        let locks = handfast.multi_lock(names).on_wait(tell);
+        Wanted::All(match hold.wait {
+            Some(wait) => locks.timeout(wait),
+            None => locks,
+        })
+    }
+
+    async fn acquire(&self) -> Result<Guard, handfast::Error> {
+        Ok(match self {
+            Wanted::One(lock) => Guard::One(lock.acquire().await?),
+            Wanted::All(locks) => Guard::All(locks.acquire().await?),
+        })
+    }
+
+    /// The guard, or why it is not to be had.
+    async fn attempt(&self) -> Result<Result<Guard, Failure>, handfast::Error> {
+        let held = match self {
+            Wanted::One(lock) => match lock.try_acquire().await? {
+                TryLock::Acquired(guard) => return Ok(Ok(Guard::One(guard))),
+                TryLock::Held(holder) => {
+                    // Ask once more, to tell who it is and not only which lease.
+                    let mut members = lock.look().await?.members.into_iter();
+                    let named = members.find(|member| member.key == holder.key);
+                    format!("the lock is held by {}", named.unwrap_or(*holder))
+                }
+            },
+            Wanted::All(locks) => match locks.try_acquire().await? {
+                TryMulti::Acquired(guard) => return Ok(Ok(Guard::All(guard))),
+                TryMulti::Held { name, holder } => {
+                    format!("lock {} is held by {holder}", printable(&name))
+                }
+            },
+        };
+        Ok(Err(Failure::NotAcquired(held)))
+    }
+}
+
+impl Guard {
+    fn tenure(&self) -> Tenure {
+        match self {
+            Guard::One(guard) => guard.tenure(),
+            Guard::All(guard) => guard.tenure(),
+        }
+    }
+
+    async fn release(self) -> Result<(), handfast::Error> {
+        match self {
+            Guard::One(guard) => guard.release().await,
+            Guard::All(guard) => guard.release().await,
+        }
+    }
+}
+
+/// The exit code, and what must go with the session instead of being given back.
+async fn hold(
+    wanted: &Wanted,
     try_only: bool,
     hold: &HoldArgs,
     signals: &mut Signals,
     output: &mut Output,
-) -> Result<i32, Failure> {
-    let taken = match try_only {
-        false => or_signal(lock.acquire(), signals).await?,
-        true => match or_signal(lock.try_acquire(), signals).await? {
-            Ok(tried) => Ok(acquired(lock, tried).await?),
-            Err(code) => Err(code),
-        },
+) -> (Result<i32, Failure>, Option<Guard>) {
+    let guard = match take(wanted, try_only, signals).await {
+        Ok(Ok(guard)) => guard,
+        Ok(Err(code)) => return (Ok(code), None),
+        Err(failure) => return (Err(failure), None),
     };
-    let guard = match taken {
-        Ok(guard) => guard,
-        Err(code) => return Ok(code),
-    };
-    let result = hold.hold(&guard, signals, output).await;
-    // What was lost cannot be released, and has been told about.
-    let _ = guard.release().await;
-    result
+    match hold.hold(&guard.tenure(), signals, output).await {
+        Ok(Holding {
+            code,
+            unrepaired: true,
+        }) => (Ok(code), Some(guard)),
+        ended => {
+            // What was lost cannot be released, and has been told about.
+            let _ = guard.release().await;
+            (ended.map(|holding| holding.code), None)
+        }
+    }
 }
 
-async fn acquired(lock: &Lock, tried: TryLock) -> Result<LockGuard, Failure> {
-    let holder = match tried {
-        TryLock::Acquired(guard) => return Ok(guard),
-        TryLock::Held(holder) => holder,
-    };
-    // Ask once more, to tell who it is and not only which lease.
-    let queue = lock.look().await.map_err(failure)?;
-    let named = queue
-        .members
-        .into_iter()
-        .find(|member| member.key == holder.key);
-    Err(Failure::NotAcquired(format!(
-        "the lock is held by {}",
-        named.unwrap_or(*holder)
-    )))
+async fn take(
+    wanted: &Wanted,
+    try_only: bool,
+    signals: &mut Signals,
+) -> Result<Result<Guard, i32>, Failure> {
+    match try_only {
+        false => or_signal(wanted.acquire(), signals).await,
+        true => match or_signal(wanted.attempt(), signals).await? {
+            Ok(tried) => Ok(Ok(tried?)),
+            Err(code) => Ok(Err(code)),
+        },
+    }
 }

@@ -3,6 +3,7 @@
 //! Owns when the command is told to stop and when it is killed: TERM while there is still time to
 //! stop in order, KILL before anybody else can be the holder. It must not know what is held.
 
+pub(crate) mod beat;
 pub(crate) mod child;
 pub(crate) mod guard;
 pub(crate) mod signals;
@@ -33,6 +34,10 @@ pub(crate) trait Hold {
     fn remaining(&self) -> Duration;
     /// Waits until it is lost. Cancel safe.
     fn lost(&self) -> impl Future<Output = LostReason>;
+    /// A limit beside the lease: how far it is, and why it then ends.
+    fn limit(&self) -> Option<(Duration, LostReason)> {
+        None
+    }
 }
 
 /// A command and what it may count on.
@@ -122,6 +127,8 @@ fn next_look(
         Some(stopping) => (stopping.kill_at - now).min(remaining.saturating_sub(KILL_MARGIN)),
         None => remaining.saturating_sub(job.grace),
     };
+    let limit = hold.limit().filter(|_| stopping.is_none());
+    let wait = limit.map_or(wait, |(left, _)| wait.min(left));
     let look = now + wait.min(LONGEST_SLEEP);
     match until {
         Some(until) if stopping.is_none() => look.min(until.max(now)),
@@ -160,18 +167,35 @@ fn check(
                 kill_at: Instant::now() + remaining,
             })
         }
-        None if until.is_some_and(|until| Instant::now() >= until) => {
+        None => {
+            let reason = limit_reached(hold, until)?;
             eprintln!(
-                "handfast: {} was held for --max-hold; stopping the command",
-                job.what
+                "handfast: {}: {}; stopping the command",
+                job.what,
+                of_limit(&reason)
             );
             child.terminate();
             Some(Stopping {
-                reason: LostReason::MaxHold,
+                reason,
                 kill_at: Instant::now() + STOP_TIME,
             })
         }
-        None => None,
+    }
+}
+
+/// The limit that is reached, if one is.
+fn limit_reached(hold: &impl Hold, until: Option<Instant>) -> Option<LostReason> {
+    if until.is_some_and(|until| Instant::now() >= until) {
+        return Some(LostReason::MaxHold);
+    }
+    let (left, reason) = hold.limit()?;
+    left.is_zero().then_some(reason)
+}
+
+fn of_limit(reason: &LostReason) -> &'static str {
+    match reason {
+        LostReason::MaxHold => "it was held for --max-hold",
+        _ => "the --beat-file was not touched in time",
     }
 }
 
@@ -181,10 +205,15 @@ pub(crate) async fn stay(
     max_hold: Option<Duration>,
     signals: &mut Signals,
 ) -> Ended {
+    let until = max_hold.map(|time| Instant::now() + time);
     let end = async {
-        match max_hold {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
+        loop {
+            if let Some(reason) = limit_reached(hold, until) {
+                return reason;
+            }
+            let limit = hold.limit().map_or(LONGEST_SLEEP, |(left, _)| left);
+            let look = Instant::now() + limit.min(LONGEST_SLEEP);
+            sleep_until(until.map_or(look, |until| until.min(look))).await;
         }
     };
     tokio::select! {
@@ -194,6 +223,6 @@ pub(crate) async fn stay(
             eprintln!("handfast: {}", name(signal));
             Ended::Exited(crate::exit::OK)
         }
-        () = end => Ended::Stopped(LostReason::MaxHold),
+        reason = end => Ended::Stopped(reason),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,6 +16,7 @@ use serde_json::{Map, json};
 use crate::connect::{Connection, duration};
 use crate::exit::{self, Failure};
 use crate::output::{Output, insert_bytes, printable};
+use crate::supervise::beat::Beating;
 use crate::supervise::signals::{Signals, name};
 use crate::supervise::{self, Ended, Hold, Job};
 
@@ -30,10 +32,22 @@ pub(crate) struct HoldArgs {
     /// Stop the command after this long
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_hold: Option<Duration>,
+    /// Stop the command when it does not touch this file for --beat: a hung command does not keep
+    /// others out
+    #[arg(long, value_name = "FILE")]
+    beat_file: Option<PathBuf>,
+    /// How long the --beat-file may stay as it is
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(requires = "beat_file")]
+    beat: Duration,
     /// When the previous holder died, wait this long before starting, so that what it left
     /// running can end
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     delay: Duration,
+    /// When the previous holder died, run this in a shell first, to repair what it left half
+    /// done; if that fails nothing else is run, and the next holder is told, too
+    #[arg(long, value_name = "CMD")]
+    if_died: Option<OsString>,
     /// Say what is going on
     #[arg(long)]
     verbose: bool,
@@ -53,6 +67,23 @@ impl Hold for Tenure {
     }
 }
 
+/// How holding ended.
+pub(crate) struct Holding {
+    pub(crate) code: i32,
+    /// What the holder before left half done is as it was: it must not be given back as if all
+    /// were well.
+    pub(crate) unrepaired: bool,
+}
+
+impl Holding {
+    fn ended(code: i32) -> Holding {
+        Holding {
+            code,
+            unrepaired: false,
+        }
+    }
+}
+
 impl HoldArgs {
     /// The recipes, with a session as these options ask.
     pub(crate) fn handfast(&self, connection: &Connection) -> Result<Handfast, Failure> {
@@ -65,7 +96,8 @@ impl HoldArgs {
         move |waiting| {
             if let Some(holder) = waiting.holder.as_ref().filter(|_| verbose) {
                 eprintln!(
-                    "handfast: waiting for {what}, place {}, held by {holder}",
+                    "handfast: waiting for {what} {}, place {}, held by {holder}",
+                    printable(&waiting.name),
                     waiting.position
                 );
             }
@@ -78,37 +110,69 @@ impl HoldArgs {
         tenure: &Tenure,
         signals: &mut Signals,
         output: &mut Output,
-    ) -> Result<i32, Failure> {
+    ) -> Result<Holding, Failure> {
         let what = describe(tenure);
         self.say(&format!("holding {what}, token {}", tenure.token()));
         if tenure.previous_died() {
             self.say("the previous holder died without giving it back");
             if let Some(code) = self.wait_for_remains(tenure, signals).await {
-                return Ok(code);
+                return Ok(Holding {
+                    code,
+                    unrepaired: true,
+                });
+            }
+            if let Some(code) = self.repair(tenure, signals).await? {
+                return Ok(Holding {
+                    code,
+                    unrepaired: true,
+                });
             }
         }
-        if self.command.is_empty() {
+        let hold = Beating::new(tenure, self.beat_file.as_deref(), self.beat);
+        let ended = if self.command.is_empty() {
             print(tenure, output)?;
-            return Ok(
-                match supervise::stay(tenure, self.max_hold, signals).await {
-                    Ended::Exited(code) => code,
-                    Ended::Stopped(reason) => lost(&what, &reason),
-                },
-            );
+            supervise::stay(&hold, self.max_hold, signals).await
+        } else {
+            let job = self.job(&self.command, tenure);
+            supervise::run(&job, &hold, signals).await?
+        };
+        Ok(Holding::ended(match ended {
+            Ended::Exited(code) => {
+                self.say(&format!("it ended with {code}"));
+                code
+            }
+            Ended::Stopped(reason) => lost(&what, &reason),
+        }))
+    }
+
+    fn job<'a>(&self, command: &'a [OsString], tenure: &Tenure) -> Job<'a> {
+        let mut env = environment(tenure);
+        if let Some(file) = &self.beat_file {
+            env.push(("HANDFAST_BEAT_FILE", file.clone().into_os_string()));
         }
-        let job = Job {
-            command: &self.command,
-            env: environment(tenure),
+        Job {
+            command,
+            env,
             grace: self.ttl / 4,
             max_hold: self.max_hold,
-            what: what.clone(),
+            what: describe(tenure),
+        }
+    }
+
+    /// Repairs what the holder before left, if told how to. An exit code ends it all.
+    async fn repair(&self, tenure: &Tenure, signals: &mut Signals) -> Result<Option<i32>, Failure> {
+        let Some(repair) = &self.if_died else {
+            return Ok(None);
         };
+        let command = [OsString::from("sh"), OsString::from("-c"), repair.clone()];
+        let job = self.job(&command, tenure);
         match supervise::run(&job, tenure, signals).await? {
+            Ended::Exited(exit::OK) => Ok(None),
             Ended::Exited(code) => {
-                self.say(&format!("the command ended with {code}"));
-                Ok(code)
+                eprintln!("handfast: --if-died ended with {code}; nothing else is run");
+                Ok(Some(code))
             }
-            Ended::Stopped(reason) => Ok(lost(&what, &reason)),
+            Ended::Stopped(reason) => Ok(Some(lost(&job.what, &reason))),
         }
     }
 

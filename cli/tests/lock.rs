@@ -314,3 +314,174 @@ fn nobody_there_is_exit_code_3_also_for_locks() {
         assert_eq!(said.code, Some(3), "{args:?}: {said:?}");
     }
 }
+
+#[test]
+fn several_locks_are_held_together_or_not_at_all() {
+    for server in Server::all() {
+        let script = "echo held $HANDFAST_LOCK; read line; exit 4";
+        let args = [
+            "lock", "b", "--also", "a", "--also", "c", "--", "sh", "-c", script,
+        ];
+        let mut command = server.command(&args);
+        command.stdin(std::process::Stdio::piped());
+        let mut holder = Process::start(command);
+        holder.wait_for("held a, b, c");
+        for name in ["a", "b", "c"] {
+            let tried = server.run(&["lock", name, "--try", "--", "true"]);
+            assert_eq!(tried.code, Some(75), "{name}: {tried:?}");
+        }
+        let tried = server.run(&["lock", "z", "--also", "c", "--try", "--", "true"]);
+        assert_eq!(tried.code, Some(75), "{tried:?}");
+        assert!(tried.err.contains("lock c is held"), "{tried:?}");
+        assert!(is_free(&server, "z"));
+        let limit = ["lock", "z", "--also", "a", "--wait", "200ms", "--", "true"];
+        let waited = server.run(&limit);
+        assert_eq!(waited.code, Some(75), "{waited:?}");
+        let pid = format!("pid {}", holder.child.id());
+        assert!(waited.err.contains(&pid), "{waited:?}");
+        drop(holder.child.stdin.take());
+        assert_eq!(holder.end(), Some(4));
+        assert_eq!(
+            server.say(&["lock", "c", "--also", "z", "--", "echo", "free"]),
+            "free\n"
+        );
+        for name in ["a", "b", "c", "z"] {
+            assert!(is_free(&server, name));
+        }
+    }
+}
+
+#[test]
+fn too_many_locks_are_a_mistake_that_says_the_limit() {
+    let server = Server::handfast();
+    let names: Vec<String> = (0..61).map(|number| format!("n{number}")).collect();
+    let mut args = vec!["lock", "first"];
+    for name in &names {
+        args.extend(["--also", name]);
+    }
+    let said = server.run(&args);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("at most 60"), "{said:?}");
+}
+
+#[test]
+fn a_command_that_hangs_loses_the_lock_it_no_longer_beats_for() {
+    let server = Server::handfast();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("beat");
+    let file = file.to_str().unwrap();
+    let beats = |rounds: u32, then: &str| {
+        format!(
+            "for i in $(seq {rounds}); do touch -d @$i \"$HANDFAST_BEAT_FILE\"; sleep 0.1; done; {then}"
+        )
+    };
+    let args = [
+        "lock",
+        "x",
+        "--beat-file",
+        file,
+        "--beat",
+        "1s",
+        "--",
+        "sh",
+        "-c",
+    ];
+    // Works for longer than the interval.
+    let working = beats(20, "echo done");
+    let said = server.run(&[&args[..], &[&working]].concat());
+    assert_eq!((said.code, &*said.out), (Some(0), "done\n"), "{said:?}");
+    let hanging = beats(
+        3,
+        "trap 'echo told to stop; exit 0' TERM; while :; do sleep 0.05; done",
+    );
+    let said = server.run(&[&args[..], &[&hanging]].concat());
+    assert_eq!(
+        (said.code, &*said.out),
+        (Some(76), "told to stop\n"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("--beat-file"), "{said:?}");
+    assert!(is_free(&server, "x"));
+    let said = server.run(&["lock", "x", "--beat", "1s", "--", "true"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+}
+
+#[test]
+fn what_a_dead_holder_left_is_repaired_first_or_the_next_is_told_again() {
+    let server = Server::handfast();
+    let die = || {
+        let mut holder = Process::start(server.command(&["lock", "x", "--", "sh", "-c", STUBBORN]));
+        holder.wait_for("started");
+        server.say(&["lease", "revoke", &holders_lease(&server, "x")]);
+        assert_eq!(holder.end(), Some(76));
+    };
+    let with = |repair: &str| {
+        let args = ["lock", "x", "--delay", "0", "--if-died", repair];
+        server.run(&[&args[..], &["--", "echo", "work"]].concat())
+    };
+    let quiet = with("echo never");
+    assert_eq!((quiet.code, &*quiet.out), (Some(0), "work\n"), "{quiet:?}");
+    die();
+    let failed = with("echo repairing; exit 9");
+    assert_eq!(
+        (failed.code, &*failed.out),
+        (Some(9), "repairing\n"),
+        "{failed:?}"
+    );
+    assert!(failed.err.contains("--if-died"), "{failed:?}");
+    assert!(is_free(&server, "x"));
+    let repaired = with("echo $HANDFAST_PREVIOUS_DIED $HANDFAST_LOCK");
+    assert_eq!(
+        (repaired.code, &*repaired.out),
+        (Some(0), "1 x\nwork\n"),
+        "{repaired:?}"
+    );
+    assert_eq!(with("echo never").out, "work\n");
+}
+
+#[test]
+fn a_command_runs_for_each_leader() {
+    let server = Server::handfast();
+    let script = "echo \"now [$HANDFAST_LEADER] $HANDFAST_TOKEN\"; test -n \"$HANDFAST_LEADER\"";
+    let mut follower = Process::start(server.command(&["leader", "boss", "--exec", script]));
+    follower.wait_for("now [] 0");
+    follower.wait_for("ended with 1");
+    let first = Process::start(server.command(&["elect", "boss", "-v", "n1"]));
+    first.wait_for("token");
+    follower.wait_for("now [n1] ");
+    let mut second = Process::start(server.command(&["elect", "boss", "-v", "n2", "--verbose"]));
+    second.wait_for("waiting for election boss, place 2");
+    first.signal("INT");
+    follower.wait_for("now [n2] ");
+    // It learns that it leads after everybody can see it.
+    second.wait_for("token");
+    second.signal("INT");
+    assert_eq!(second.end(), Some(0));
+    follower.wait_for("now [] 0");
+    follower.wait_for("ended with 1");
+    follower.signal("TERM");
+    assert_eq!(follower.end(), Some(128 + 15));
+}
+
+#[test]
+fn an_election_can_be_limited_like_a_lock() {
+    let server = Server::handfast();
+    let script = "trap 'echo told to stop; exit 0' TERM; while :; do sleep 0.05; done";
+    let args = [
+        "elect",
+        "boss",
+        "--max-hold",
+        "200ms",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let said = server.run(&args);
+    assert_eq!(
+        (said.code, &*said.out),
+        (Some(76), "told to stop\n"),
+        "{said:?}"
+    );
+    assert_eq!(server.run(&["leader", "boss"]).code, Some(1));
+}
