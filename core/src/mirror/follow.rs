@@ -152,6 +152,11 @@ async fn watch(shared: &Shared, cluster: u64) -> Result<(), Error> {
                     is_cut = false;
                     next_check = Instant::now();
                 }
+                // It was cut off before it was in place for the first time.
+                Some(Ok(WatchEvent::Created { .. })) if is_cut => {
+                    is_cut = false;
+                    next_check = Instant::now();
+                }
                 Some(Ok(WatchEvent::Compacted { .. })) | None => return Ok(()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),

@@ -58,10 +58,6 @@ impl Shared {
         });
     }
 
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.progress.borrow().stale_since.is_some()
-    }
-
     /// Says that the copy follows again.
     pub(super) fn caught_up(&self) {
         self.progress
