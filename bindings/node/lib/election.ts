@@ -5,7 +5,7 @@ import { crossing } from './crossing.js';
 import { Leadership, during } from './held.js';
 import type { Abortable } from './lock.js';
 import type * as Native from './native.cjs';
-import { Observation } from './streams.js';
+import { stream, type Stream } from './streams.js';
 import { Leader, Line } from './types.js';
 
 /** How a program stands for election. */
@@ -63,12 +63,12 @@ export class Election {
   }
 
   /**
-   * Follows who leads: first who does now, then each change. Leaders that came and went unseen in
+   * Follows who leads: first who does now, then each change, with `null` while nobody does. Leaders that came and went unseen in
    * between are left out.
    */
-  async observe({ signal }: Abortable = {}): Promise<Observation> {
+  async observe({ signal }: Abortable = {}): Promise<Stream<Leader | null>> {
     const call = (token: Native.CancelToken) => this.#native.observe(token, this.#name);
     const observer = await crossing(signal, call, (late) => late.close());
-    return new Observation(observer, signal);
+    return stream(observer, signal, ({ leader }) => [leader == null ? null : new Leader(leader)]);
   }
 }

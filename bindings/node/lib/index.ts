@@ -43,8 +43,8 @@ export { Lease, type LeaseInfo } from './lease.js';
 export { Lock, type Abortable, type LockOptions } from './lock.js';
 export { setLogSink, type LogLevel, type LogRecord } from './logs.js';
 export { Server, type ServerOptions } from './server.js';
-export { Session, SessionStates, type SessionState } from './session.js';
-export { Observation, Stream, Watch } from './streams.js';
+export { Session, type SessionState } from './session.js';
+export { Stream, Watch } from './streams.js';
 export { Compare, CompareTarget, Op, compare, op, type CompareOptions, type Transaction } from './txn.js';
 export {
   KeyValue,

@@ -3,7 +3,7 @@
 import { EventEmitter } from 'node:events';
 
 import type * as Native from './native.cjs';
-import { Stream } from './streams.js';
+import { stream, type Stream } from './streams.js';
 
 /** What a session is in. */
 export interface SessionState {
@@ -28,14 +28,6 @@ function toState(raw: Native.NativeState): SessionState {
     ...(raw.reason == null ? {} : { reason: raw.reason }),
     ...(raw.message == null ? {} : { message: raw.message }),
   };
-}
-
-/** States from now on; those that came and went unseen in between are left out. */
-export class SessionStates extends Stream<Native.NativeState, SessionState> {
-  /** @internal */
-  protected override expand(raw: Native.NativeState): SessionState[] {
-    return [toState(raw)];
-  }
 }
 
 /**
@@ -72,8 +64,8 @@ export class Session extends EventEmitter<{ state: [SessionState] }> {
     return this.#native.lease ?? null;
   }
 
-  /** Changes of the state, from now on. */
-  states({ signal }: { signal?: AbortSignal | undefined } = {}): SessionStates {
-    return new SessionStates(this.#native.states(), signal);
+  /** Changes of the state, from now on; those that came and went unseen in between are left out. */
+  states({ signal }: { signal?: AbortSignal | undefined } = {}): Stream<SessionState> {
+    return stream(this.#native.states(), signal, (state) => [toState(state)]);
   }
 }

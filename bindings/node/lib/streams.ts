@@ -2,38 +2,49 @@
 
 import { crossing } from './crossing.js';
 import type * as Native from './native.cjs';
-import { Leader, keyEvent, type KeyEvent } from './types.js';
+import { keyEvent, type KeyEvent } from './types.js';
 
 interface NativeFeed<Raw> {
   next(token: Native.CancelToken): Promise<Raw | null | undefined | Native.NativeError>;
   close(): void;
 }
 
+/** Takes what comes next from `native`; `null` after the last. */
+type Take<Item> = () => Promise<Item[] | null>;
+
+function taking<Raw, Item>(
+  native: NativeFeed<Raw>,
+  signal: AbortSignal | undefined,
+  expand: (raw: Raw) => Item[],
+): Take<Item> {
+  return async () => {
+    const raw = await crossing(signal, (token) => native.next(token));
+    return raw == null ? null : expand(raw);
+  };
+}
+
 /**
  * Values that keep coming: iterate with `for await`, or take them with `next()`. Leaving the loop
  * closes it, and so does `await using`.
  */
-export abstract class Stream<Raw, Item> implements AsyncIterableIterator<Item>, AsyncDisposable {
-  readonly #native: NativeFeed<Raw>;
-  readonly #signal: AbortSignal | undefined;
+export class Stream<Item> implements AsyncIterableIterator<Item>, AsyncDisposable {
+  readonly #take: Take<Item>;
+  readonly #close: () => void;
   readonly #ready: Item[] = [];
 
   /** @internal */
-  constructor(native: NativeFeed<Raw>, signal: AbortSignal | undefined) {
-    this.#native = native;
-    this.#signal = signal;
+  constructor(take: Take<Item>, close: () => void) {
+    this.#take = take;
+    this.#close = close;
   }
-
-  /** @internal */
-  protected abstract expand(raw: Raw): Item[];
 
   /** The next one. What was not taken yet waits in the client, and no other stream waits for it. */
   async next(): Promise<IteratorResult<Item, undefined>> {
     for (;;) {
       if (this.#ready.length > 0) return { done: false, value: this.#ready.shift() as Item };
-      const raw = await crossing(this.#signal, (token) => this.#native.next(token));
-      if (raw == null) return { done: true, value: undefined };
-      this.#ready.push(...this.expand(raw));
+      const more = await this.#take();
+      if (more === null) return { done: true, value: undefined };
+      this.#ready.push(...more);
     }
   }
 
@@ -46,7 +57,7 @@ export abstract class Stream<Raw, Item> implements AsyncIterableIterator<Item>, 
   /** Ends it: whoever waits gets the end. */
   close(): void {
     this.#ready.length = 0;
-    this.#native.close();
+    this.#close();
   }
 
   [Symbol.asyncIterator](): this {
@@ -58,26 +69,30 @@ export abstract class Stream<Raw, Item> implements AsyncIterableIterator<Item>, 
   }
 }
 
+/** @internal */
+export function stream<Raw, Item>(
+  native: NativeFeed<Raw>,
+  signal: AbortSignal | undefined,
+  expand: (raw: Raw) => Item[],
+): Stream<Item> {
+  return new Stream(taking(native, signal, expand), () => native.close());
+}
+
 /** Changes of keys, in order; whole revisions, but given one by one. */
-export class Watch extends Stream<Native.NativeChanges, KeyEvent> {
+export class Watch extends Stream<KeyEvent> {
   #revision = 0;
+
+  /** @internal */
+  constructor(native: Native.NativeWatch, signal: AbortSignal | undefined) {
+    const expand = (raw: Native.NativeChanges): KeyEvent[] => {
+      this.#revision = raw.revision;
+      return raw.events.map(keyEvent);
+    };
+    super(taking(native, signal, expand), () => native.close());
+  }
 
   /** Everything up to this revision was taken from the server, if perhaps not by the program. */
   get revision(): number {
     return this.#revision;
-  }
-
-  /** @internal */
-  protected override expand(raw: Native.NativeChanges): KeyEvent[] {
-    this.#revision = raw.revision;
-    return raw.events.map(keyEvent);
-  }
-}
-
-/** The leaders of an election: who leads, and each change; `null` while nobody does. */
-export class Observation extends Stream<Native.NativeReign, Leader | null> {
-  /** @internal */
-  protected override expand(raw: Native.NativeReign): (Leader | null)[] {
-    return [raw.leader == null ? null : new Leader(raw.leader)];
   }
 }

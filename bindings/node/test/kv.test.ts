@@ -1,0 +1,139 @@
+// Keys and values: what a program stores, compares, watches and lets go with itself.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { CompactedError, HandfastError, InvalidArgumentError, compare, op, type Client } from 'handfast';
+import { TestServer } from 'handfast/testing';
+
+import { aborted } from './util.js';
+
+let server: TestServer;
+let hf: Client;
+before(async () => {
+  server = await TestServer.start();
+  hf = await server.connect();
+});
+after(() => server.close());
+
+test('what is put is read, as text and as bytes', async () => {
+  const put = await hf.put('greeting', 'hello');
+  const pair = await hf.get('greeting');
+  assert.ok(pair);
+  assert.equal(pair.text, 'hello');
+  assert.equal(pair.keyText, 'greeting');
+  assert.equal(pair.modRevision, put.revision);
+  assert.equal(pair.lease, null);
+  assert.equal(await hf.get('nothing'), null);
+
+  const raw = new Uint8Array([0, 255, 10]);
+  await hf.put(raw, raw.subarray(1));
+  assert.deepEqual([...((await hf.get(raw))?.value ?? [])], [255, 10]);
+  await hf.put('json', JSON.stringify({ a: 1 }));
+  assert.deepEqual((await hf.get('json'))?.json(), { a: 1 });
+});
+
+test('ranges have prefixes, limits and old revisions', async () => {
+  const { revision } = await hf.put('r/a', '1');
+  await hf.put('r/b', '2');
+  await hf.put('r/a', '3', { previous: true }).then(({ previous }) => assert.equal(previous?.text, '1'));
+  const all = await hf.range('r/', { prefix: true });
+  assert.deepEqual([...all].map((pair) => pair.text), ['3', '2']);
+  const some = await hf.range('r/', { prefix: true, limit: 1, keysOnly: true });
+  assert.deepEqual([some.count, some.more, some.pairs[0]?.text], [2, true, '']);
+  assert.equal((await hf.get('r/a', { revision }))?.text, '1');
+  const gone = await hf.delete('r/', { prefix: true, previous: true });
+  assert.deepEqual([gone.deleted, gone.previous.length], [2, 2]);
+});
+
+test('compare and set writes only what is as expected', async () => {
+  assert.equal((await hf.cas('cas', null, 'one')).succeeded, true);
+  const refused = await hf.cas('cas', null, 'two');
+  assert.equal(refused.succeeded, false);
+  assert.equal(refused.current?.text, 'one');
+  const read = await hf.get('cas');
+  assert.ok(read);
+  assert.equal((await hf.cas('cas', 'one', 'two')).succeeded, true);
+  // The same value again, but another version of the key.
+  await hf.put('cas', 'one');
+  assert.equal((await hf.cas('cas', read, 'three')).succeeded, false);
+});
+
+test('a transaction does one of two things at one revision', async () => {
+  const result = await hf.txn({
+    when: [compare.missing('t/lock'), compare.version('t/other').lt(1)],
+    then: [op.put('t/lock', 'me'), op.get('t/lock')],
+    otherwise: [op.get('t/', { prefix: true })],
+  });
+  assert.equal(result.succeeded, true);
+  assert.equal(result.pair(1)?.text, 'me');
+  assert.equal(result.pair(1)?.modRevision, result.revision);
+  const second = await hf.txn({ when: [compare.value('t/lock').eq('you')], otherwise: [op.delete('t/lock')] });
+  assert.equal(second.succeeded, false);
+  assert.deepEqual(second.results[0], { deleted: 1, revision: second.revision, previous: [] });
+});
+
+test('a key goes away with its lease', async () => {
+  const lease = await hf.lease(60_000);
+  await hf.put('leased', 'x', { lease });
+  assert.equal((await hf.get('leased'))?.lease, lease.id);
+  const info = await lease.info();
+  assert.deepEqual([info.ttlMs, info.keys.map(String)], [60_000, ['leased']]);
+  const guarded = await hf.txn({ when: [compare.lease('leased').eq(lease.id)] });
+  assert.equal(guarded.succeeded, true);
+  await server.expire(lease.id);
+  await aborted(lease.signal);
+  assert.equal(await hf.get('leased'), null);
+  await assert.rejects(lease.revoke(), (error) => HandfastError.is(error) && error.details.kind === 'lease_not_found');
+});
+
+test('a watch misses nothing once it is there, and tells what was before', async () => {
+  await using watch = await hf.watch('w/', { prefix: true, previous: true });
+  await hf.put('w/a', '1');
+  await hf.put('w/a', '2');
+  await hf.delete('w/a');
+  const seen = [];
+  for await (const event of watch) {
+    seen.push([event.kind, event.pair.keyText, event.previous?.text, event.isCreate]);
+    if (seen.length === 3) break;
+  }
+  assert.deepEqual(seen, [
+    ['put', 'w/a', undefined, true],
+    ['put', 'w/a', '1', false],
+    ['delete', 'w/a', '2', false],
+  ]);
+  assert.deepEqual(await watch.next(), { done: true, value: undefined });
+});
+
+test('a slow consumer of events holds nobody up and misses nothing', async () => {
+  const watch = await hf.watch('slow/', { prefix: true });
+  const count = 500;
+  for (let number = 0; number < count; number += 1) await hf.put(`slow/${number}`, 'x'.repeat(1000));
+  assert.equal((await hf.range('slow/', { prefix: true, limit: 1 })).count, count);
+  for (let number = 0; number < count; number += 1) {
+    const { value } = await watch.next();
+    assert.equal(value?.pair.keyText, `slow/${number}`);
+  }
+  watch.close();
+});
+
+test('history that is gone is said to be gone', async () => {
+  const { revision } = await hf.put('c', '1');
+  await hf.put('c', '2');
+  await hf.compact(revision + 1);
+  const old = hf.watch('c', { startRevision: 1 }).then((watch) => watch.next());
+  await assert.rejects(old, (error) => {
+    assert.ok(error instanceof CompactedError);
+    assert.equal(error.compactRevision, revision + 1);
+    return true;
+  });
+  await assert.rejects(hf.get('c', { revision: 1 }), CompactedError);
+});
+
+test('what cannot be meant is refused before it is sent', async () => {
+  await assert.rejects(hf.put('', 'x'), InvalidArgumentError);
+  await assert.rejects(hf.put('k', 'v', { lease: 'zebra' }), InvalidArgumentError);
+  // @ts-expect-error: a key is no number
+  await assert.rejects(hf.get(7), TypeError);
+  assert.throws(() => compare.value('k').eq(null as never), TypeError);
+});
