@@ -184,7 +184,52 @@ impl From<Error> for Failure {
                 failure.with("argument", Detail::Text(argument.to_owned()))
             }
             Error::Client(error) => failure.of_call(&error),
-            _ => failure,
+            other => failure.of_recipe(other),
+        }
+    }
+}
+
+impl Failure {
+    /// The details that only one recipe has.
+    fn of_recipe(self, error: Error) -> Self {
+        match error {
+            Error::AckLost {
+                queue,
+                item,
+                reason,
+            } => self
+                .with("name", Detail::Text(queue))
+                .with("item", Detail::Text(item))
+                .with("reason", Detail::Text(reason.code().to_owned())),
+            Error::Draining { queue } => self.with("name", Detail::Text(queue)),
+            Error::DuplicateInstance {
+                service,
+                instance,
+                addr,
+                owner,
+            } => self
+                .with("name", Detail::Text(service))
+                .with("instance", Detail::Text(instance))
+                .with("addr", Detail::Text(addr))
+                .with("holder", Detail::Holder(owner)),
+            Error::NoInstance {
+                service, stale_for, ..
+            } => self
+                .with("name", Detail::Text(service))
+                .with("stale_for", Detail::Span(stale_for)),
+            Error::PublishConflict {
+                name,
+                since,
+                revision,
+                ..
+            } => self
+                .with("name", Detail::Text(name))
+                .with("since", Detail::Number(since))
+                .with("revision", Detail::Number(revision)),
+            Error::ConfigRefused { name, revision, .. } => self
+                .with("name", Detail::Text(name))
+                .with("revision", Detail::Number(revision)),
+            _ => self,
         }
     }
 }
