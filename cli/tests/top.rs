@@ -9,6 +9,9 @@ use std::process::Command;
 use support::terminal::Terminal;
 use support::{PATIENCE, Process, Server};
 
+/// A way to end it.
+type Leave = fn(&mut Terminal);
+
 fn pid(process: &Process) -> String {
     process.child.id().to_string()
 }
@@ -65,7 +68,7 @@ fn keys_lead_through_everything_and_the_window_may_change_its_size() {
 #[test]
 fn however_it_ends_the_terminal_is_as_before() {
     let server = Server::handfast();
-    let leave: [(&str, fn(&mut Terminal)); 3] = [
+    let leave: [(&str, Leave); 3] = [
         ("q", |top| top.press("q")),
         ("ctrl-C", |top| top.press("\x03")),
         ("SIGTERM", |top| {

@@ -1,9 +1,12 @@
-//! Runs the code of README.md and of docs/cluster.md, so that pasting it works.
+//! Runs the code of README.md, of docs/cluster.md and of the book, so that pasting it works.
 //!
 //! A code block says in its fence how it is tested: `sh test=serve` starts the server of all
-//! others, `sh test` and `python test` are run against it, and `rust test=FILE` must be what FILE
-//! holds after its header, which is then run. A block `text output` is what the one before it must
-//! print, `…` standing for anything. A block of these languages with no mark is an error.
+//! others (a page of the book that has none is given a server), `sh test` and `python test` are
+//! run against it, and `rust test=FILE` must be what FILE holds after its header, which is then
+//! run: as a program, or, below examples/book, as the part of `examples/book/main.rs` of that
+//! name. A block `text output` is what the one before it must print, `…` standing for anything. A
+//! block of these languages with no mark is an error; any other mark, such as `python kazoo`, says
+//! what else it is. Blocks `ts test` are for the package for Node, whose own tests run them.
 
 use std::{
     fs,
@@ -17,6 +20,10 @@ use crate::{Result, metadata::cargo, provide, report::Counts, root};
 
 /// The documents, and how many ports each names, from the default one on.
 const DOCUMENTS: [(&str, u16); 2] = [("README.md", 1), ("docs/cluster.md", 8)];
+/// The folder of the book's pages, which name the default port only.
+const BOOK: &str = "docs/book/src";
+/// The programs of the book's pages, which are parts of one.
+const BOOK_PROGRAMS: &str = "examples/book/";
 const DEFAULT_ADDRESS: &str = "127.0.0.1:2379";
 const DEFAULT_PORT: u16 = 2379;
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -43,16 +50,31 @@ pub(crate) fn run() -> Result<Counts> {
         .current_dir(root());
     provide::run(&mut build)?;
     let mut counts = Counts::default();
-    for (document, ports) in DOCUMENTS {
-        let passed = document_blocks(document, ports)?;
+    let documents = DOCUMENTS.map(|(document, ports)| (document.to_owned(), ports));
+    let pages = book_pages()?.into_iter().map(|page| (page, 1));
+    for (document, ports) in documents.into_iter().chain(pages) {
+        let passed = document_blocks(&document, ports)?;
         println!("{passed} blocks of {document} do what they say");
         counts.passed += passed;
     }
     Ok(counts)
 }
 
+/// The pages of the book, in a fixed order.
+fn book_pages() -> Result<Vec<String>> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(root().join(BOOK))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".md") {
+            pages.push(format!("{BOOK}/{name}"));
+        }
+    }
+    pages.sort();
+    Ok(pages)
+}
+
 /// Runs the blocks of one document; how many there were.
-fn document_blocks(document: &'static str, ports: u16) -> Result<u64> {
+fn document_blocks(document: &str, ports: u16) -> Result<u64> {
     let blocks = parse(&fs::read_to_string(root().join(document))?);
     let unmarked = blocks.iter().find(|block| {
         ["sh", "rust", "python"].contains(&block.language.as_str()) && block.mark.is_empty()
@@ -60,7 +82,15 @@ fn document_blocks(document: &'static str, ports: u16) -> Result<u64> {
     if let Some(block) = unmarked {
         return Err(format!("{document}:{}: a block that nothing tests", block.line).into());
     }
+    let is_tested = |block: &Block| block.mark.split('=').next() == Some("test");
+    if !blocks.iter().any(is_tested) {
+        return Ok(0);
+    }
     let mut place = Place::new(document, ports)?;
+    let serves = blocks.iter().any(|block| block.mark == "test=serve");
+    if document.starts_with(BOOK) && !serves {
+        place.serve("handfast serve")?;
+    }
     let mut passed = 0;
     for (index, block) in blocks.iter().enumerate() {
         let output = blocks.get(index + 1).filter(|next| next.mark == "output");
@@ -77,7 +107,7 @@ fn document_blocks(document: &'static str, ports: u16) -> Result<u64> {
 
 /// Where the blocks are run.
 struct Place {
-    document: &'static str,
+    document: String,
     folder: PathBuf,
     address: String,
     /// In the place of the default port.
@@ -88,7 +118,7 @@ struct Place {
 }
 
 impl Place {
-    fn new(document: &'static str, ports: u16) -> Result<Self> {
+    fn new(document: &str, ports: u16) -> Result<Self> {
         let folder = root().join("target").join("snippets");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -100,7 +130,7 @@ impl Place {
             false => free_ports(ports).ok_or("there are no free ports in a row")?,
         };
         Ok(Self {
-            document,
+            document: document.to_owned(),
             folder,
             address: format!("127.0.0.1:{port}"),
             port,
@@ -167,11 +197,16 @@ impl Place {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        let programs = root().join("target/debug/examples");
+        if file.starts_with(BOOK_PROGRAMS) {
+            let book = programs.join("book");
+            return expect(self.command(&book.to_string_lossy()).arg(name), output);
+        }
         if self.address != DEFAULT_ADDRESS {
             println!("{DEFAULT_ADDRESS} is in use: {file} is only compiled");
             return Ok(());
         }
-        let program = root().join("target/debug/examples").join(name);
+        let program = programs.join(name);
         expect(&mut self.command(&program.to_string_lossy()), output)
     }
 

@@ -23,9 +23,10 @@ const STEPS: [Step; 12] = [
     ("tests", tests),
     ("sim", sim::step),
     ("on-handfast", on_handfast),
-    ("snippets", snippets::run),
     ("bench", bench_step),
     ("python", python),
+    // After the packages of other languages, for it runs blocks of theirs.
+    ("snippets", snippets::run),
 ];
 
 /// Runs all steps, or only those that are named.
