@@ -39,6 +39,7 @@ pub struct Election {
     timeout: Option<Duration>,
     rejoin: bool,
     again: bool,
+    limits: Limits,
     on_wait: Option<OnWait>,
 }
 
@@ -61,6 +62,7 @@ impl Handfast {
             timeout: None,
             rejoin: false,
             again: false,
+            limits: Limits::default(),
             on_wait: None,
         }
     }
@@ -92,6 +94,20 @@ impl Election {
         self
     }
 
+    /// Gives the leadership up after it was had for `limit`; see
+    /// [`Lock::max_hold`](crate::Lock::max_hold).
+    pub fn max_hold(mut self, limit: Duration) -> Self {
+        self.limits.max_hold = Some(limit);
+        self
+    }
+
+    /// Gives the leadership up when [`Tenure::beat`] is not called for `interval`; see
+    /// [`Lock::beat`](crate::Lock::beat).
+    pub fn beat(mut self, interval: Duration) -> Self {
+        self.limits.beat = Some(interval);
+        self
+    }
+
     /// Calls `tell` with the place in the queue when waiting begins and whenever it gets shorter
     /// right ahead. Each call costs a read. `tell` must be quick.
     pub fn on_wait(mut self, tell: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
@@ -117,7 +133,7 @@ impl Election {
         };
         let admission = acquire::wait::<Entry>(&self.handfast, &line, request).await?;
         Ok(Leadership {
-            tenure: Tenure::begin(admission, Limits::default()),
+            tenure: Tenure::begin(admission, self.limits),
         })
     }
 

@@ -178,3 +178,23 @@ async fn a_campaign_gives_up_after_its_timeout() {
     assert_eq!(holder.token, leader.token());
     queue_of(&client, &name, 1).await;
 }
+
+#[tokio::test]
+async fn a_leader_whose_work_hangs_makes_room_for_the_next() {
+    let (hf, other, name) = (connect(shared()), connect(shared()), name("hangs"));
+    let election = hf.election(&name).value("one");
+    let election = election.beat(Duration::from_millis(100));
+    let running = tokio::spawn(async move {
+        let hangs = election.run(async |_| std::future::pending::<()>().await);
+        hangs.await.unwrap_err()
+    });
+    let client = client(shared());
+    queue_of(&client, &name, 1).await;
+    let next = soon(other.election(&name).value("two").campaign()).await;
+    let error = soon(running).await.unwrap();
+    assert_eq!(error.lost_reason(), Some(&LostReason::NoBeat));
+    soon(next.unwrap().resign()).await.unwrap();
+    let election = hf.election(&name).max_hold(Duration::from_millis(50));
+    let leading = soon(election.campaign()).await.unwrap();
+    assert_eq!(soon(leading.lost()).await, LostReason::MaxHold);
+}

@@ -157,6 +157,41 @@ async fn trap_10_compaction_while_waiting_is_never_seen() {
 }
 
 #[tokio::test]
+async fn trap_10_a_server_with_other_data_ends_what_is_held() {
+    let Some(mut server) = Server::own() else {
+        return;
+    };
+    let (hf, name) = (
+        connect_with(&server, Duration::from_secs(5)),
+        name("other-data"),
+    );
+    let other = connect_with(&server, Duration::from_secs(5));
+    // So that revisions go back.
+    let client = client(&server);
+    for _ in 0..20 {
+        client.put("noise", "").await.unwrap();
+    }
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = other.lock(&name);
+        async move { lock.acquire().await }
+    });
+    queue_of(&client, &name, 2).await;
+    server.replace();
+    let reason = soon(guard.lost()).await;
+    let told = [
+        LostReason::Restored,
+        LostReason::Revoked,
+        LostReason::Expired,
+    ];
+    assert!(told.contains(&reason), "{reason}");
+    let error = soon(waiting).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "SESSION_LOST", "{error}");
+    let next = soon(hf.lock(&name).acquire()).await.unwrap();
+    assert!(next.check().is_ok() && guard.check().is_err());
+}
+
+#[tokio::test]
 async fn a_release_while_the_server_is_away_happens_when_it_is_back() {
     let Some(server) = Server::own() else { return };
     let (hf, other, client) = (connect(&server), connect(&server), client(&server));

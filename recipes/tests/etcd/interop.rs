@@ -163,3 +163,30 @@ async fn a_lock_on_the_name_of_a_go_election_is_refused() {
     assert_eq!(error.code(), "KIND_CONFLICT");
     theirs.stop();
 }
+
+#[tokio::test]
+async fn several_locks_at_once_queue_with_etcdctl_in_both_directions() {
+    let (hf, client, stem) = (connect(shared()), client(shared()), name("mixed-multi"));
+    let names = ["a", "b"].map(|name| format!("{stem}/{name}"));
+    let (theirs, _) = Etcdctl::lock(&names[1]).line().await;
+    let waiting = tokio::spawn({
+        let locks = hf.multi_lock(&names);
+        async move { locks.acquire().await }
+    });
+    let keys = queue_of(&client, &names[1], 2).await;
+    let last = Etcdctl::lock(&names[0]);
+    queue_of(&client, &names[0], 2).await;
+    assert!(!waiting.is_finished());
+    theirs.stop();
+    let guard = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(guard.token(), keys[1].create_revision);
+    assert!(!guard.previous_died(), "etcdctl released it");
+    let tried = soon(hf.multi_lock(&names).try_acquire()).await.unwrap();
+    assert!(tried.acquired().is_none());
+    soon(guard.release()).await.unwrap();
+    let (last, _) = last.line().await;
+    last.stop();
+    for name in &names {
+        queue_of(&client, name, 0).await;
+    }
+}

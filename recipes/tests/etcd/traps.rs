@@ -374,3 +374,100 @@ async fn trap_13_a_place_is_given_up_only_when_the_work_has_stopped() {
     let error = soon(working).await.unwrap();
     assert_eq!(error.lost_reason(), Some(&LostReason::MaxHold));
 }
+
+#[tokio::test]
+async fn trap_07_without_the_grant_nothing_runs() {
+    let (hf, other, name) = (connect(shared()), connect(shared()), name("body"));
+    let limit = Duration::from_millis(50);
+    let _holder = soon(other.lock(&name).acquire()).await.unwrap();
+    // There is no guard to run anything with.
+    let lock = hf.lock(&name).timeout(limit);
+    assert_eq!(soon(lock.acquire()).await.unwrap_err().code(), "TIMEOUT");
+    let locks = hf.multi_lock([&name]).timeout(limit);
+    assert_eq!(soon(locks.acquire()).await.unwrap_err().code(), "TIMEOUT");
+
+    let boss = format!("{name}.boss");
+    let _leader = soon(other.election(&boss).value("v").campaign())
+        .await
+        .unwrap();
+    let ran = AtomicBool::new(false);
+    let election = hf.election(&boss).value("w").timeout(limit);
+    let error = soon(election.run(async |_| ran.store(true, Ordering::SeqCst))).await;
+    assert_eq!(error.unwrap_err().code(), "TIMEOUT");
+    assert!(!ran.load(Ordering::SeqCst), "it ran without being elected");
+}
+
+#[tokio::test]
+async fn trap_08_work_of_a_lost_term_is_not_taken_for_that_of_the_next() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("terms"));
+    let election = hf.election(&name).value("v");
+    let first = soon(election.campaign()).await.unwrap();
+    let (term, held) = (first.token(), first.tenure());
+    revoke(&client, &hf).await;
+    soon(first.lost()).await;
+    drop(first);
+    // The same program leads again, under another lease and with a greater term.
+    let second = soon(election.campaign()).await.unwrap();
+    assert!(second.token() > term && second.lease() != held.lease());
+    assert!(second.check().is_ok());
+    assert_eq!(held.check().unwrap_err().code(), "LOCK_LOST");
+    let write = held.txn().put(format!("{name}.out"), "").commit();
+    assert_eq!(soon(write).await.unwrap_err().code(), "LOCK_LOST");
+    assert_eq!(
+        soon(held.proclaim("old")).await.unwrap_err().code(),
+        "LOCK_LOST"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trap_13_a_leader_resigns_only_when_its_work_has_returned() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("returned"));
+    let (go, done) = (
+        Arc::new(tokio::sync::Notify::new()),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let running = tokio::spawn({
+        let (election, go, done) = (
+            hf.election(&name).value("v"),
+            Arc::clone(&go),
+            Arc::clone(&done),
+        );
+        async move {
+            let work = async |_| {
+                go.notified().await;
+                done.store(true, Ordering::SeqCst);
+            };
+            election.run(work).await
+        }
+    });
+    let key = queue_of(&client, &name, 1).await.remove(0);
+    let mut gone = client.watch(WatchOptions::key(&key.key).start_revision(key.mod_revision + 1));
+    go.notify_one();
+    loop {
+        if let WatchEvent::Events { .. } = soon(gone.next()).await.unwrap().unwrap() {
+            break;
+        }
+    }
+    assert!(
+        done.load(Ordering::SeqCst),
+        "it resigned while the work ran"
+    );
+    soon(running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn trap_14_a_value_that_is_too_large_is_refused_and_leaves_nothing() {
+    let (hf, client, name) = (connect(shared()), client(shared()), name("large"));
+    let election = hf.election(&name).value(vec![b'x'; 3 << 20]);
+    let error = soon(election.campaign()).await.unwrap_err();
+    assert_eq!(error.code(), "INVALID_ARGUMENT", "{error}");
+    queue_of(&client, &name, 0).await;
+    let leading = soon(hf.election(&name).value("v").campaign())
+        .await
+        .unwrap();
+    let error = soon(leading.proclaim(vec![b'x'; 3 << 20]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "INVALID_ARGUMENT", "{error}");
+    assert!(leading.check().is_ok());
+}

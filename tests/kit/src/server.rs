@@ -106,6 +106,14 @@ impl Server {
             .start();
     }
 
+    /// Kills the server, and starts another one with no data in its place.
+    pub fn replace(&mut self) {
+        self.kill();
+        let process = self.process.as_mut().expect("a server of the test's own");
+        std::fs::remove_dir_all(process.dir.path().join("data")).expect("it is there");
+        process.start();
+    }
+
     /// `etcdctl` for this server.
     pub fn etcdctl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("etcdctl");
