@@ -182,7 +182,8 @@ pub(crate) fn lease_of(own: &[u8]) -> Option<i64> {
 }
 
 /// The name and the lease in a key that is spelled like a place in a queue, for whoever looks at
-/// a store without knowing its names. Whether it is one depends on the pair: see [`Line::is_place`].
+/// a store without knowing its names. Whether it is one depends on the pair, too: it is on that
+/// lease, or it was.
 #[must_use]
 pub fn parse_place(key: &Bytes) -> Option<(Bytes, i64)> {
     let slash = key.iter().rposition(|byte| *byte == b'/')?;
