@@ -152,7 +152,8 @@ impl Mirror {
     }
 
     /// For how long the store may have been ahead unseen, since no server answers or the copy is
-    /// still catching up; zero while it follows. A silent server is noticed after some 4 s.
+    /// still catching up; zero while it follows. A server that falls silent is noticed after some
+    /// 4 s, and after some 15 s when no other endpoint is known.
     #[must_use]
     pub fn stale_for(&self) -> Duration {
         let since = self.shared.progress.borrow().stale_since;

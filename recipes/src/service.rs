@@ -124,3 +124,32 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: T) {}
+
+    #[tokio::test]
+    async fn everything_can_be_spawned() {
+        let hf = Handfast::connect("127.0.0.1:1").await.unwrap();
+        let service = hf.service("x");
+        is_send(service.instance("n", "h:1").register());
+        is_send(service.discover().open());
+        is_send(service.list());
+        is_send(service.set_status("n", Status::Up));
+        let of_registration = |registration: &Registration| {
+            is_send(registration.update(|entry| entry.weight = 1));
+            is_send(registration.changed());
+            is_send(registration.unregister());
+        };
+        let of_discovery = |discovery: &Discovery| {
+            is_send(discovery.at_least(1));
+            is_send(discovery.pick_when_ready(Pick::P2c));
+        };
+        let of_changes = |changes: &mut ServiceChanges| is_send(changes.next());
+        // Only their types are of interest.
+        let _ = (of_registration, of_discovery, of_changes);
+    }
+}

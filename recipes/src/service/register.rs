@@ -171,10 +171,13 @@ impl Inner {
             };
             let mut standing = self.declared.watch();
             let is_free = |standing: &Standing| !matches!(standing, Standing::Refused { .. });
+            let freed = async {
+                // The sender lives as long as the declaration.
+                let _ = standing.wait_for(is_free).await;
+            };
             tokio::select! {
                 biased;
-                // The sender lives as long as the declaration.
-                _ = standing.wait_for(is_free) => {}
+                () = freed => {}
                 () = &mut until => return Err(self.duplicate(&by).await),
             }
         }

@@ -2,7 +2,6 @@
 
 mod election;
 mod lock;
-mod queue;
 mod multi;
 mod queue;
 mod service;
