@@ -9,6 +9,7 @@
 mod alarm;
 mod bench;
 mod cluster;
+mod config;
 mod connect;
 mod elect;
 mod exit;
@@ -19,6 +20,7 @@ mod lease;
 mod lock;
 mod member;
 mod move_leader;
+mod once;
 mod output;
 mod overview;
 mod roster;
@@ -98,6 +100,10 @@ enum Command {
     Why(why::WhyArgs),
     /// Show locks, elections, queues, services and sessions as they change
     Top(top::TopArgs),
+    /// Publish and follow configuration
+    Config(config::ConfigArgs),
+    /// Run a command once, anywhere, and print its output ever after
+    Once(once::OnceArgs),
     /// Show how each server is doing
     Status(status::StatusArgs),
     /// Show the members of the cluster
@@ -213,6 +219,8 @@ async fn client_command(
         Command::Sessions(args) => sessions::run(args, connection, output).await,
         Command::Why(args) => why::run(args, connection, output).await,
         Command::Top(args) => top::run(args, connection, output).await,
+        Command::Config(args) => config::run(args, connection, output).await,
+        Command::Once(args) => once::run(args, connection, output).await,
         Command::Status(args) => status::run(args, connection, output).await,
         Command::Members => member::list::run(connection, output).await,
         Command::Member(args) => member::run(args, connection, output).await,
