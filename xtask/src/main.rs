@@ -5,6 +5,7 @@
 
 mod bench;
 mod metadata;
+mod node;
 mod provide;
 mod report;
 mod sim;

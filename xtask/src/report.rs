@@ -96,8 +96,17 @@ pub(crate) fn counted(command: &mut Command) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The counts in a summary line of cargo's test runner or of pytest.
+/// The counts in a summary line of cargo's test runner, of pytest or of Node's.
 fn tests_of(line: &str) -> Option<Counts> {
+    let node = ["# pass ", "# fail ", "# cancelled "].map(|word| line.strip_prefix(word));
+    if let Some(count) = node.iter().flatten().next() {
+        let count = count.parse().ok()?;
+        let passed = if node[0].is_some() { count } else { 0 };
+        return Some(Counts {
+            passed,
+            failed: count - passed,
+        });
+    }
     let is_cargo = line.starts_with("test result:");
     let is_pytest = line.contains(" in ") && line.trim_matches('=').trim().ends_with('s');
     if !is_cargo && !is_pytest {
@@ -148,6 +157,10 @@ mod tests {
                 failed: 2
             })
         );
+        let node = |line| tests_of(line).map(|it| (it.passed, it.failed));
+        assert_eq!(node("# pass 41"), Some((41, 0)));
+        assert_eq!(node("# cancelled 2"), Some((0, 2)));
+        assert_eq!(node("# tests 43"), None);
         assert_eq!(tests_of("test foo ... ok"), None);
         assert_eq!(tests_of("waited in vain for 3s"), None);
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     Result, bench,
     metadata::cargo,
-    provide, report,
+    node, provide, report,
     report::{Counts, Report},
     root, sim, snippets, tidy,
 };
@@ -13,7 +13,7 @@ use crate::{
 /// One step: its name, and its work.
 type Step = (&'static str, fn() -> Result<Counts>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("machine", machine),
     ("format", format),
     ("tidy", tidy_step),
@@ -25,6 +25,7 @@ const STEPS: [Step; 12] = [
     ("on-handfast", on_handfast),
     ("bench", bench_step),
     ("python", python),
+    ("node", node::step),
     // After the packages of other languages, for it runs blocks of theirs.
     ("snippets", snippets::run),
 ];

@@ -34,6 +34,8 @@ const module = join(here, 'npm', 'linux-x64-gnu', 'handfast.linux-x64-gnu.node')
 // A process that has the old one loaded keeps it.
 rmSync(module, { force: true });
 copyFileSync(library, module);
+// Nine tenths of a debug build are for debuggers.
+spawnSync('strip', ['--strip-debug', module], { stdio: 'inherit' });
 writeFileSync(join(here, 'lib', 'native.d.cts'), declarations(definitions()));
 
 function definitions() {

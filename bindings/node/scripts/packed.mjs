@@ -1,0 +1,76 @@
+// Tries the packages out as a user gets them: packs both, installs them into an empty folder,
+// compiles a strict consumer there, and runs a server with npx and programs against it.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('..', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'handfast-packed-'));
+
+function run(program, args, cwd = folder) {
+  return execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+/** Starts a server with npx, and stops it as Ctrl-C in a terminal does. */
+async function served(work) {
+  const urls = ['--listen-client-urls', 'http://127.0.0.1:0', '--advertise-client-urls', 'http://127.0.0.1:0'];
+  const server = spawn('npx', ['handfast', 'serve', '--ephemeral', ...urls], {
+    cwd: folder,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  const ended = new Promise((resolve) => server.on('close', resolve));
+  const ready = new Promise((resolve, reject) => {
+    for (const stream of [server.stdout, server.stderr]) {
+      stream.on('data', (data) => {
+        output += data;
+        const found = /ready to serve client requests.*endpoint="?(http:\/\/[\d.:]+)/.exec(output);
+        if (found) resolve(found[1]);
+      });
+    }
+    ended.then(() => reject(new Error(`the server ended: ${output}`)));
+  });
+  try {
+    await work(await ready);
+  } finally {
+    // The whole group, as a terminal does.
+    process.kill(-server.pid, 'SIGINT');
+    await ended;
+  }
+  assert.match(output, /SIGINT: stopping/);
+  assert.match(output, /stopped$/m);
+}
+
+try {
+  for (const source of [here, join(here, 'npm', 'linux-x64-gnu')]) {
+    run('npm', ['pack', '--silent', '--pack-destination', folder], source);
+  }
+  const packed = readdirSync(folder).filter((name) => name.endsWith('.tgz'));
+  for (const name of packed) console.log(`${name}: ${(statSync(join(folder, name)).size / 1024).toFixed(0)} KiB`);
+  assert.equal(packed.length, 2);
+
+  writeFileSync(join(folder, 'package.json'), '{ "name": "consumer", "private": true, "version": "1.0.0" }');
+  run('npm', ['install', '--silent', '--offline', '--no-audit', '--no-fund', ...packed.map((name) => `./${name}`)]);
+
+  cpSync(join(here, 'test', 'consumer'), folder, { recursive: true });
+  const tsc = join(here, 'node_modules', 'typescript', 'bin', 'tsc');
+  const types = join(here, 'node_modules', '@types');
+  run(process.execPath, [tsc, '-p', 'tsconfig.json', '--typeRoots', types]);
+
+  await served(async (endpoint) => {
+    for (const program of ['esm.mjs', 'cjs.cjs']) {
+      const printed = run(process.execPath, [program, endpoint]);
+      assert.equal(printed, 'held\n', program);
+    }
+    assert.equal(run('npx', ['handfast', '--endpoints', endpoint, 'get', 'by-esm', '--print-value-only']), 'x\n');
+  });
+  console.log('the packages install, compile, serve and run');
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
