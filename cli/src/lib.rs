@@ -25,6 +25,7 @@ mod output;
 mod overview;
 mod roster;
 mod serve;
+mod service;
 mod sessions;
 mod status;
 mod supervise;
@@ -94,6 +95,8 @@ enum Command {
     Elect(elect::ElectArgs),
     /// Show who leads
     Leader(elect::leader::LeaderArgs),
+    /// Register for a service, and find whom to call
+    Service(service::ServiceArgs),
     /// Show who is connected and what hangs on it, or end a session
     Sessions(sessions::SessionsArgs),
     /// Show why a lock, an election or a queue makes one wait
@@ -216,6 +219,7 @@ async fn client_command(
         Command::Locks(args) => lock::list::run(args, connection, output).await,
         Command::Elect(args) => elect::run(args, connection, output).await,
         Command::Leader(args) => elect::leader::run(args, connection, output).await,
+        Command::Service(args) => service::run(args, connection, output).await,
         Command::Sessions(args) => sessions::run(args, connection, output).await,
         Command::Why(args) => why::run(args, connection, output).await,
         Command::Top(args) => top::run(args, connection, output).await,
