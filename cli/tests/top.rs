@@ -132,6 +132,40 @@ fn scripts_get_it_once_as_text_or_json() {
 }
 
 #[test]
+fn of_a_store_with_very_many_keys_only_what_is_recorded_is_read() {
+    let server = Server::handfast();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = handfast_core::Client::builder()
+            .endpoints(&*server.endpoint)
+            .build();
+        let client = client.unwrap();
+        for part in 0..210 {
+            let puts =
+                (0..100).map(|key| handfast_core::Op::put(format!("many/{part}/{key}"), "x"));
+            client
+                .txn()
+                .then(puts.collect::<Vec<_>>())
+                .commit()
+                .await
+                .unwrap();
+        }
+    });
+    let holder = Process::start(server.command(&["lock", "x"]));
+    holder.wait_for("token");
+    let waiter = Process::start(server.command(&["lock", "x", "--verbose"]));
+    waiter.wait_for("place 2");
+    let text = server.say(&["top", "--once"]);
+    assert!(text.contains("only what handfast has records of"), "{text}");
+    let top = Terminal::start(&server.command(&["top"]), 20, 110);
+    top.wait_for(&["x", "holds", &pid(&holder)]);
+    top.wait_for(&["2.", &pid(&waiter)]);
+    // A name that was not there when it began.
+    let other = Process::start(server.command(&["lock", "other"]));
+    top.wait_for(&["other", "holds", &pid(&other)]);
+}
+
+#[test]
 fn a_program_can_follow_changes_line_by_line() {
     let server = Server::handfast();
     let mut follower = Process::start(server.command(&["--json", "top"]));

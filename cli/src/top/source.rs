@@ -59,6 +59,9 @@ impl Source {
             source.add(prefix, mirror);
         }
         source.follow_records();
+        for mirror in source.mirrors.values() {
+            mirror.ready().await?;
+        }
         Ok(source)
     }
 
