@@ -23,6 +23,7 @@ mod move_leader;
 mod once;
 mod output;
 mod overview;
+mod queue;
 mod roster;
 mod serve;
 mod service;
@@ -95,6 +96,8 @@ enum Command {
     Elect(elect::ElectArgs),
     /// Show who leads
     Leader(elect::leader::LeaderArgs),
+    /// Push items, and work on them
+    Queue(queue::QueueArgs),
     /// Register for a service, and find whom to call
     Service(service::ServiceArgs),
     /// Show who is connected and what hangs on it, or end a session
@@ -219,6 +222,7 @@ async fn client_command(
         Command::Locks(args) => lock::list::run(args, connection, output).await,
         Command::Elect(args) => elect::run(args, connection, output).await,
         Command::Leader(args) => elect::leader::run(args, connection, output).await,
+        Command::Queue(args) => queue::run(args, connection, output).await,
         Command::Service(args) => service::run(args, connection, output).await,
         Command::Sessions(args) => sessions::run(args, connection, output).await,
         Command::Why(args) => why::run(args, connection, output).await,
