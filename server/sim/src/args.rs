@@ -2,9 +2,13 @@
 
 use handfast_fault::{ALL, Fault};
 
+use crate::subject::{MUTATIONS, Mutation, RECIPES, Recipe};
+
 pub(crate) const USAGE: &str = "\
 cargo xtask sim [--seeds N] [--from S]   runs N seeds, the first of which is S (default 1)
 cargo xtask sim --seed S                 replays one seed and explains what it finds
+  --recipe NAME        runs about one recipe, or `all` of them one after the other
+  --mutation NAME      with --recipe: one program does this wrong; `all` hunts each way to
   --members N          members of each cluster; otherwise the seed says 3 or 5
   --fault NAME         switches one deliberate bug on; `all` hunts each of them
   --control            with --fault: the same seeds without the bug, which must find nothing
@@ -22,6 +26,12 @@ pub(crate) struct Args {
     pub(crate) single: bool,
     pub(crate) members: Option<usize>,
     pub(crate) fault: Hunted,
+    /// What the runs are about; empty for everything at once.
+    pub(crate) recipes: Vec<Recipe>,
+    /// What one program of each run does wrong.
+    pub(crate) mutation: Option<Mutation>,
+    /// Each of them is hunted.
+    pub(crate) mutations: bool,
     /// The runs of a hunt, but without what is hunted.
     pub(crate) control: bool,
     pub(crate) twice: bool,
@@ -47,6 +57,9 @@ impl Args {
             single: false,
             members: None,
             fault: Hunted::None,
+            recipes: Vec::new(),
+            mutation: None,
+            mutations: false,
             control: false,
             twice: false,
             trace: false,
@@ -64,6 +77,11 @@ impl Args {
                     (args.seeds, args.single) = (1, true);
                 }
                 "--members" => args.members = Some(number(word, value()?)? as usize),
+                "--recipe" => args.recipes = recipes(value()?)?,
+                "--mutation" => match value()?.as_str() {
+                    "all" => args.mutations = true,
+                    name => args.mutation = Some(mutation(name)?),
+                },
                 "--fault" => args.fault = hunted(value()?)?,
                 "--jobs" => args.jobs = (number(word, value()?)? as usize).max(1),
                 "--control" => args.control = true,
@@ -80,6 +98,26 @@ impl Args {
             _ => Ok(args),
         }
     }
+}
+
+fn recipes(name: &str) -> Result<Vec<Recipe>, String> {
+    if name == "all" {
+        return Ok(RECIPES.to_vec());
+    }
+    let found = RECIPES.into_iter().find(|recipe| recipe.name() == name);
+    found.map(|recipe| vec![recipe]).ok_or_else(|| {
+        let known = RECIPES.map(Recipe::name).join(" ");
+        format!("no recipe {name}; there are: all {known}")
+    })
+}
+
+fn mutation(name: &str) -> Result<Mutation, String> {
+    let all = MUTATIONS.iter().map(|(_, mutation, _)| *mutation);
+    let found = all.clone().find(|it| format!("{it:?}") == name);
+    found.ok_or_else(|| {
+        let known: Vec<String> = all.map(|it| format!("{it:?}")).collect();
+        format!("no mutation {name}; there are: all {}", known.join(" "))
+    })
 }
 
 fn number(name: &str, text: &str) -> Result<u64, String> {
@@ -112,6 +150,8 @@ mod tests {
         let args = parse("--seeds 7 --from 5 --members 3 --fault AckBeforeSync").unwrap();
         assert_eq!((args.seeds, args.from, args.members), (7, 5, Some(3)));
         assert_eq!(args.fault, Hunted::One(Fault::AckBeforeSync));
+        let all = parse("--recipe all --mutation all").unwrap();
+        assert_eq!((all.recipes.len(), all.mutations), (RECIPES.len(), true));
         let one = parse("--seed 123 --trace").unwrap();
         assert_eq!(
             (one.seeds, one.from, one.single, one.trace),
@@ -125,6 +165,8 @@ mod tests {
         assert!(parse("--seeds many").is_err());
         assert!(parse("--members 4").is_err());
         assert!(parse("--what").is_err());
+        assert!(parse("--recipe cake").unwrap_err().contains("lock"));
+        assert!(parse("--mutation None").unwrap_err().contains("Jumps"));
         assert!(
             parse("--fault Nothing")
                 .unwrap_err()

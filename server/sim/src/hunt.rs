@@ -10,6 +10,7 @@ use handfast_fault::Fault;
 use crate::args::Args;
 use crate::run::Order;
 use crate::seeds::sweep;
+use crate::subject::{Mutation, Recipe};
 
 /// Each bug, with the most seeds that finding it may take.
 pub(crate) const HUNTS: [(Fault, u64); 12] = [
@@ -39,12 +40,42 @@ pub(crate) fn hunt(fault: Fault, args: &Args) -> Result<(u64, String), String> {
         seed,
         members: args.members,
         fault: Some(fault),
+        recipe: None,
+        mutation: None,
         trace: false,
     };
+    handfast_fault::set(Some(fault));
+    let found = first_problem(&args, order);
+    handfast_fault::set(None);
+    found.ok_or_else(|| format!("{fault:?} was not found within {limit} seeds"))
+}
+
+/// Hunts what one program does wrong; the first problem that gave it away.
+pub(crate) fn hunt_mutation(
+    (recipe, mutation, limit): (Recipe, Mutation, u64),
+    args: &Args,
+) -> Result<(u64, String), String> {
+    let args = Args {
+        seeds: limit,
+        ..args.clone()
+    };
+    let order = |seed| Order {
+        seed,
+        members: args.members,
+        fault: None,
+        recipe: Some(recipe),
+        mutation: Some(mutation),
+        trace: false,
+    };
+    let found = first_problem(&args, order);
+    found.ok_or_else(|| format!("{recipe:?} {mutation:?} was not found within {limit} seeds"))
+}
+
+/// Runs seeds until one of them has a problem; how many that took, and the problem.
+fn first_problem(args: &Args, order: impl Fn(u64) -> Order + Sync) -> Option<(u64, String)> {
     let evidence = std::sync::Mutex::new(None);
     let found = AtomicBool::new(false);
-    handfast_fault::set(Some(fault));
-    let totals = sweep(&args, order, |outcome, _| {
+    let totals = sweep(args, order, |outcome, _| {
         // A run that hangs says nothing about the bug that was switched on.
         if let Some(problem) = outcome.problems.first().filter(|_| !outcome.stuck) {
             let mut evidence = evidence.lock().unwrap_or_else(|it| it.into_inner());
@@ -53,13 +84,8 @@ pub(crate) fn hunt(fault: Fault, args: &Args) -> Result<(u64, String), String> {
         }
         found.load(Ordering::Relaxed)
     });
-    handfast_fault::set(None);
-    match evidence.into_inner().unwrap_or_else(|it| it.into_inner()) {
-        Some((seed, problem)) => {
-            let line = problem.lines().next().unwrap_or_default();
-            let line: String = line.chars().take(160).collect();
-            Ok((totals.seeds, format!("seed {seed}: {line}")))
-        }
-        None => Err(format!("{fault:?} was not found within {limit} seeds")),
-    }
+    let (seed, problem) = evidence.into_inner().unwrap_or_else(|it| it.into_inner())?;
+    let line = problem.lines().next().unwrap_or_default();
+    let line: String = line.chars().take(160).collect();
+    Some((totals.seeds, format!("seed {seed}: {line}")))
 }

@@ -54,6 +54,18 @@ impl Keeper {
         }
     }
 
+    /// Compacts at the latest revision there is, or close to it.
+    pub(crate) async fn compact_close(&self) {
+        let Ok(answer) = self.client.range("k/").prefix().count_only().await else {
+            return;
+        };
+        let revision = answer.header.revision;
+        if revision > 1 && self.read_to(revision).await.is_ok() {
+            // In doubt is as good as done.
+            let _ = self.client.compact(revision, false).await;
+        }
+    }
+
     /// All changes up to a revision, for the record.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! ```text
 //! args, hunt, seeds    many runs, and what is printed of them
 //! run                  one run: found, torment, heal, judge
+//! recipe, subject      runs that are about one recipe
 //! nemesis, workload    what happens to the members, and what clients do meanwhile
 //! invariants, keeper   what is seen besides what clients see
 //! cluster, machine     members on simulated machines
@@ -29,8 +30,10 @@ mod nemesis;
 mod net;
 mod panics;
 mod plan;
+mod recipe;
 mod run;
 mod seeds;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -41,6 +44,7 @@ use std::process::ExitCode;
 use args::{Args, Hunted, USAGE};
 use run::Order;
 use seeds::Printer;
+use subject::{MUTATIONS, Recipe};
 
 /// Runs what the command line asks for.
 #[must_use]
@@ -56,11 +60,17 @@ pub fn main(arguments: &[String]) -> ExitCode {
         seeds::print_log(filter);
     }
     let good = match args.fault {
-        Hunted::None => sweep(&args),
-        Hunted::One(_) if args.control => sweep(&args),
+        Hunted::None if args.mutations => mutated(&args),
+        Hunted::None if !args.recipes.is_empty() => {
+            let each = args.recipes.iter();
+            let failed = each.filter(|recipe| !sweep(&args, Some(**recipe))).count();
+            failed == 0
+        }
+        Hunted::None => sweep(&args, None),
+        Hunted::One(_) if args.control => sweep(&args, None),
         Hunted::One(fault) if args.single => {
             handfast_fault::set(Some(fault));
-            sweep(&args)
+            sweep(&args, None)
         }
         Hunted::One(fault) => hunted(&args, &[fault]),
         Hunted::Each => {
@@ -89,7 +99,26 @@ fn hunted(args: &Args, faults: &[handfast_fault::Fault]) -> bool {
     good
 }
 
-fn sweep(args: &Args) -> bool {
+fn mutated(args: &Args) -> bool {
+    let mut good = true;
+    let all = args.recipes.is_empty();
+    let wanted = MUTATIONS.into_iter().filter(|it| all || args.recipes.contains(&it.0));
+    for mutation in wanted {
+        match hunt::hunt_mutation(mutation, args) {
+            Ok((seeds, how)) => {
+                let (recipe, mutation, _) = mutation;
+                println!("{recipe:?} {mutation:?}: found within {seeds} seeds, {how}");
+            }
+            Err(missed) => {
+                println!("MISSED: {missed}");
+                good = false;
+            }
+        }
+    }
+    good
+}
+
+fn sweep(args: &Args, recipe: Option<Recipe>) -> bool {
     let fault = match args.fault {
         Hunted::One(fault) => Some(fault),
         _ => None,
@@ -98,6 +127,8 @@ fn sweep(args: &Args) -> bool {
         seed,
         members: args.members,
         fault,
+        recipe,
+        mutation: args.mutation,
         trace: args.trace,
     };
     let mut options = String::new();
@@ -109,6 +140,12 @@ fn sweep(args: &Args) -> bool {
     }
     if args.control {
         options += " --control";
+    }
+    if let Some(recipe) = recipe {
+        options += &format!(" --recipe {}", recipe.name());
+    }
+    if let Some(mutation) = args.mutation {
+        options += &format!(" --mutation {mutation:?}");
     }
     let printer = Printer::new(args.seeds, options);
     let totals = seeds::sweep(args, order, |outcome, totals| {
@@ -127,7 +164,8 @@ fn sweep(args: &Args) -> bool {
         }
         false
     });
-    println!("{} seeds: {}", totals.seeds, printer.sum(&totals));
+    let about = recipe.map_or(String::new(), |recipe| format!("{}: ", recipe.name()));
+    println!("{about}{} seeds: {}", totals.seeds, printer.sum(&totals));
     let faults: Vec<String> = totals
         .faults
         .iter()

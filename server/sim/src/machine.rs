@@ -105,6 +105,8 @@ struct State {
     /// A start or an orderly stop is under way.
     busy: bool,
     starts: u64,
+    /// The highest revision of any member that was killed here.
+    reached: i64,
     /// Its disk is made to fail now.
     failing: bool,
     /// It was since the last start, so that the member may stop by itself.
@@ -137,6 +139,7 @@ impl Machine {
                 life: CancellationToken::new(),
                 busy: false,
                 starts: 0,
+                reached: 0,
                 failing: false,
                 troubled: false,
             }),
@@ -224,6 +227,12 @@ impl Machine {
         self.state.lock().server.as_ref()?.consensus()
     }
 
+    /// The highest revision that was ever applied here, as far as it was seen.
+    pub(crate) fn highest_revision(&self) -> i64 {
+        let state = self.state.lock();
+        state.reached.max(revision(state.server.as_ref()))
+    }
+
     pub(crate) fn status(&self) -> Option<RaftStatus> {
         self.consensus().map(|consensus| consensus.status())
     }
@@ -298,8 +307,10 @@ impl Machine {
             server,
             dice,
             life,
+            reached,
             ..
         } = &mut *state;
+        *reached = (*reached).max(revision(server.as_ref()));
         life.cancel();
         disk.stop();
         disk.restart(loss, dice.next());
@@ -335,6 +346,11 @@ impl Machine {
             Err(_) => Err(format!("m{} did not stop in {STOP_TIMEOUT:?}", self.place)),
         }
     }
+}
+
+fn revision(server: Option<&Server>) -> i64 {
+    let consensus = server.and_then(Server::consensus);
+    consensus.map_or(0, |consensus| consensus.store().revision())
 }
 
 /// A running server as the network sees it; the machine alone keeps it alive.

@@ -90,6 +90,8 @@ struct State {
     /// From, to.
     blocked: BTreeSet<(Place, Place)>,
     frozen: BTreeSet<Place>,
+    /// Places of processes that are gone.
+    buried: BTreeSet<Place>,
     hosts: BTreeMap<Place, Attached>,
     /// `host:port` to place.
     doors: BTreeMap<String, Place>,
@@ -133,6 +135,7 @@ impl Net {
             weather: Weather::FAIR,
             blocked: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            buried: BTreeSet::new(),
             hosts: BTreeMap::new(),
             doors: BTreeMap::new(),
             figures: Figures::default(),
@@ -205,6 +208,11 @@ impl Net {
         self.changed();
     }
 
+    /// Lets nothing pass from and to a place any more, whatever is healed.
+    pub(crate) fn bury(&self, place: Place) {
+        self.shared.state.lock().buried.insert(place);
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         self.shared.state.lock().figures
     }
@@ -245,6 +253,7 @@ impl Net {
             dice,
             weather,
             blocked,
+            buried,
             figures,
             ..
         } = &mut *state;
@@ -252,7 +261,8 @@ impl Net {
         if dice.per_mille(weather.late_per_mille) {
             delay += dice.millis(RETRANSMISSION_MS);
         }
-        let cut = blocked.contains(&(from, to));
+        let gone = buried.contains(&from) || buried.contains(&to);
+        let cut = gone || blocked.contains(&(from, to));
         // What meets a cut may wait in a queue, or be gone when its connection is given up.
         let lost = dice.per_mille(if cut { 500 } else { weather.lost_per_mille });
         let doubled = dice.per_mille(weather.doubled_per_mille);
@@ -277,8 +287,8 @@ impl Net {
         loop {
             {
                 let state = self.shared.state.lock();
-                let held = state.frozen.contains(&from) || state.frozen.contains(&to);
-                if !held && !state.blocked.contains(&(from, to)) {
+                let held = |place| state.frozen.contains(place) || state.buried.contains(place);
+                if !held(&from) && !held(&to) && !state.blocked.contains(&(from, to)) {
                     return;
                 }
             }

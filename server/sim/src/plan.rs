@@ -84,6 +84,22 @@ pub(crate) const KINDS: [Kind; 21] = [
     Kind::Compact,
 ];
 
+/// The kinds of faults in runs that are about a recipe.
+const RECIPE_KINDS: [Kind; 12] = [
+    Kind::Crash,
+    Kind::CrashLeader,
+    Kind::CrashAll,
+    Kind::Freeze,
+    Kind::Isolate,
+    Kind::IsolateLeader,
+    Kind::OneWay,
+    Kind::Split,
+    Kind::BadWeather,
+    Kind::SlowDisk,
+    Kind::Drift,
+    Kind::MoveLeader,
+];
+
 /// Everything a seed decides before anything has happened.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -138,6 +154,24 @@ impl Plan {
         if let Some(fault) = fault {
             plan.hunt(fault);
         }
+        plan
+    }
+
+    /// The plan of a seed that is about a recipe: shorter, and with fewer kinds of faults, since
+    /// those of the members alone are seen by the other runs.
+    pub(crate) fn of_recipe(dice: &Dice, members: Option<usize>) -> Plan {
+        let mut plan = Plan::of(dice, members, None);
+        let mut dice = dice.branch("recipe plan");
+        let usual = if dice.per_mille(350) { 1 } else { 3 };
+        plan.members = members.unwrap_or(usual);
+        let mut kinds = RECIPE_KINDS.to_vec();
+        dice.shuffle(&mut kinds);
+        kinds.truncate(1 + dice.below(4));
+        plan.kinds = kinds;
+        plan.clients = 3 + dice.below(3);
+        plan.chaos = dice.millis(6_000..14_000);
+        plan.pause_ms = 500..4_000;
+        plan.streams = 1;
         plan
     }
 

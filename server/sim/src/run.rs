@@ -18,11 +18,12 @@ use crate::keeper::Keeper;
 use crate::nemesis::Nemesis;
 use crate::net::Figures;
 use crate::plan::{Kind, Plan};
+use crate::subject::{Mutation, Recipe};
 use crate::trace::Trace;
 use crate::workload::{Workload, helper, pair};
 
 /// How long a healthy cluster may take to elect its first leader.
-const FOUND_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const FOUND_WITHIN: Duration = Duration::from_secs(20);
 /// How long writing may stay impossible after everything was healed.
 const WRITE_WITHIN: Duration = Duration::from_secs(20);
 /// How long members may take to agree after everything was healed.
@@ -34,6 +35,10 @@ pub(crate) struct Order {
     pub(crate) seed: u64,
     pub(crate) members: Option<usize>,
     pub(crate) fault: Option<Fault>,
+    /// What the run is about, if it is about one recipe.
+    pub(crate) recipe: Option<Recipe>,
+    /// What one of its programs does wrong.
+    pub(crate) mutation: Option<Mutation>,
     /// Keeps the lines of the trace.
     pub(crate) trace: bool,
 }
@@ -56,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) figures: Figures,
     pub(crate) faults: Vec<(Kind, u64)>,
     pub(crate) history: Run,
+    /// The story of a recipe's run, in words.
+    pub(crate) story: Option<String>,
 }
 
 /// Runs a seed. Must be called on a runtime with paused time that nothing else uses.
@@ -177,7 +184,11 @@ async fn afterwards(
     Ok((finals, log))
 }
 
-async fn write_again(admin: &Client) -> Result<(), String> {
+/// Waits until a write succeeds.
+///
+/// # Errors
+/// When none does for long.
+pub(crate) async fn write_again(admin: &Client) -> Result<(), String> {
     let healed = Instant::now();
     let mut last = String::new();
     while healed.elapsed() < WRITE_WITHIN {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::panics;
+use crate::recipe;
 use crate::run::{Order, Outcome, run};
 
 /// Real time that a seed may take on a machine that has other things to do.
@@ -59,7 +60,12 @@ pub(crate) fn play(order: Order) -> Outcome {
     let mut outcome = match builder.build() {
         Ok(runtime) => {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                runtime.block_on(run(order))
+                runtime.block_on(async {
+                    match order.recipe {
+                        None => run(order).await,
+                        Some(recipe) => recipe::run(order, recipe).await,
+                    }
+                })
             }));
             ended.unwrap_or_default()
         }
@@ -233,7 +239,11 @@ impl Printer {
         for problem in outcome.problems.iter().take(8) {
             println!("  {}", problem.replace('\n', "\n    "));
         }
-        match save(&format!("{seed}.json"), outcome.history.to_json().ok()) {
+        let saved = match &outcome.story {
+            None => save(&format!("{seed}.json"), outcome.history.to_json().ok()),
+            Some(story) => save(&format!("{seed}.story"), Some(story.clone())),
+        };
+        match saved {
             Ok(path) => println!("  history: {}", path.display()),
             Err(error) => println!("  the history cannot be saved: {error}"),
         }

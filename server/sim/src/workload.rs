@@ -24,7 +24,7 @@ use crate::dice::Dice;
 use crate::plan::Plan;
 
 pub(crate) use convert::{event, pair};
-pub(crate) use patron::{Patron, plain_client};
+pub(crate) use patron::{Patron, plain_client, wired};
 
 /// How long clients may take to notice that the run is over.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);

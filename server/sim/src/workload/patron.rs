@@ -141,7 +141,8 @@ pub(crate) fn plain_client(
         .map_err(|error| error.to_string())
 }
 
-fn wired(builder: ClientBuilder, net: &Net, place: Place, seed: u64) -> ClientBuilder {
+/// A client that reaches the members from `place`.
+pub(crate) fn wired(builder: ClientBuilder, net: &Net, place: Place, seed: u64) -> ClientBuilder {
     let net = net.clone();
     builder
         .timeout(CALL_TIMEOUT)

@@ -245,7 +245,10 @@ impl Judge<'_> {
             .holds
             .iter()
             .filter(|it| Some(it.client.as_str()) == owner);
-        own.any(|hold| hold.told.is_none() && left(hold))
+        own.any(|hold| {
+            let gave_up = hold.until.is_some_and(|until| until <= by);
+            hold.told.is_none() && (left(hold) || gave_up)
+        })
     }
 
     /// L4: a place goes by its owner's will, with its lease, or because somebody meddled.

@@ -235,10 +235,10 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the queue was not paused or drained.
+    /// Whether the queue was not paused.
     fn runs_at(&self, revision: i64) -> bool {
         let control = self.control.iter().find_map(|life| life.at(revision));
-        control.is_none_or(|kv| &kv.value[..] == b"run" || kv.value.is_empty())
+        control.is_none_or(|kv| [&b"run"[..], b"drain"].contains(&&kv.value[..]))
     }
 
     /// Q5: attempts are counted and bounded.
@@ -253,7 +253,8 @@ impl Judge<'_> {
                 found.add(Invariant::Q5, format!("attempt above {max}: {claim:?}"));
             }
             let before = last.entry(id).or_default();
-            let again = matches!(claim.ended, Some((_, Claimed::Released)));
+            let again = [Some(Claimed::Released), Some(Claimed::AckOpen)];
+            let again = again.contains(&claim.ended.map(|(_, how)| how));
             if claim.attempt <= *before {
                 let what = format!("attempt {} of {id} again: {claim:?}", claim.attempt);
                 found.add(Invariant::Q5, what);

@@ -175,7 +175,8 @@ impl Judge<'_> {
         let ends = [registration.leaving, registration.ended];
         let end = ends.into_iter().flatten().min().unwrap_or(self.time.end());
         for (from, to) in self.gaps(instance, registration.told, end) {
-            if self.time.calm(from, to) > self.story.prompt {
+            // A session that was lost may have to be noticed first.
+            if self.time.calm(from, to) > self.story.patience {
                 let (from, to) = (at(from), at(to));
                 let what = format!("{instance} of {client} was missing from {from} to {to}");
                 found.add(Invariant::G4, what);

@@ -95,6 +95,8 @@ pub struct Hold {
     pub client: String,
     /// When it was asked for.
     pub asked: Nanos,
+    /// When waiting is given up by itself, and the place with it.
+    pub until: Option<Nanos>,
     /// What the client was told; `None` if nothing.
     pub told: Option<Told>,
     /// When it began to end for the client; `None` if it went on to the end of the story.

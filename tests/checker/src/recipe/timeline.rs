@@ -47,7 +47,10 @@ impl Timeline {
 
     /// A time at which the revision was certainly not there yet.
     pub(super) fn not_before(&self, revision: i64) -> Nanos {
-        self.moment(revision).map_or(self.ended, |it| it.after)
+        match revision {
+            ..=1 => 0,
+            _ => self.moment(revision).map_or(self.ended, |it| it.after),
+        }
     }
 
     /// A time at which the revision was certainly there.

@@ -27,6 +27,7 @@ fn hold(client: &str, token: i64, lease: i64, (told, left): (i64, i64)) -> Hold 
         names: vec![bytes("n")],
         client: client.to_owned(),
         asked: time(token) - 10,
+        until: None,
         told: Some(Told {
             at: time(told) + 1,
             token,

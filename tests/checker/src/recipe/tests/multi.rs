@@ -9,6 +9,7 @@ fn story(pen: Pen, token: i64, told: i64, left: i64) -> Story {
         names: vec![bytes("a"), bytes("b")],
         client: "p".to_owned(),
         asked: time(token) - 10,
+        until: None,
         told: Some(Told {
             at: time(told),
             token,

@@ -105,7 +105,7 @@ fn g3_back_after_it_was_unregistered() {
 fn g4_missing_for_long_though_it_lives() {
     let (mut pen, service) = good();
     pen.write(&[], &["_handfast/session/1", "s/x"]);
-    pen.pass(10);
+    pen.pass(25);
     assert_eq!(judge(pen, service), [Invariant::G4]);
 }
 
