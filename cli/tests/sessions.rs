@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::{Process, Server};
@@ -51,6 +51,73 @@ fn a_session_is_listed_with_everything_that_hangs_on_it() {
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.contains("waits for jobs/nightly (2.)"), "{text}");
         assert!(text.contains("leads boss"), "{text}");
+    }
+}
+
+#[test]
+fn what_recipes_put_there_is_recognized() {
+    for server in Server::all() {
+        let mut push = server.command(&["queue", "push", "img", "-", "--id", "17"]);
+        let mut push = push
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(push.stdin.take());
+        assert!(push.wait().unwrap().success());
+        let script = "echo started; while :; do sleep 0.05; done";
+        let worker =
+            Process::start(server.command(&["queue", "work", "img", "--", "sh", "-c", script]));
+        worker.wait_for("started");
+        let args = [
+            "service",
+            "register",
+            "api",
+            "--id",
+            "n1",
+            "--addr",
+            "10.0.0.5:80",
+            "--",
+        ];
+        let instance = [&args[..], &["sh", "-c", script]].concat();
+        let instance = Process::start(server.command(&instance));
+        instance.wait_for("started");
+
+        let has = session_of(&server, &worker)["has"].clone();
+        let claims = |it: &Value| it["role"] == "claims" && it["key"] == "img/claims/17";
+        assert!(has.as_array().unwrap().iter().any(claims), "{has}");
+        let has = &session_of(&server, &instance)["has"][0];
+        assert_eq!(
+            (&has["role"], &has["key"]),
+            (&"serves".into(), &"api/n1".into())
+        );
+
+        let picture = &server.json(&["top", "--once"])[0];
+        let queue = &picture["queues"][0];
+        assert_eq!(
+            (&queue["name"], &queue["items"]),
+            (&"img".into(), &1.into())
+        );
+        assert_eq!(queue["claims"][0]["pid"], worker.child.id());
+        let api = &picture["services"][0]["instances"][0];
+        assert_eq!(
+            (&api["address"], &api["status"]),
+            (&"10.0.0.5:80".into(), &"up".into())
+        );
+        assert_eq!(
+            picture["locks"],
+            serde_json::json!([]),
+            "a worker is no lock"
+        );
+        let said = server.say(&["why", "img"]);
+        assert!(
+            said.starts_with("queue img has a worker for every item"),
+            "{said}"
+        );
+        assert!(said.contains(&format!(
+            "17 is worked on by handfast (pid {}",
+            worker.child.id()
+        )));
     }
 }
 
