@@ -93,6 +93,13 @@ impl HandfastBuilder {
         self
     }
 
+    /// Gives up all that is held when [`Handfast::beat`] is not called for `interval`: it then
+    /// follows the program's work and not its process.
+    pub fn require_beat(mut self, interval: Duration) -> Self {
+        self.options = self.options.require_beat(interval);
+        self
+    }
+
     /// Changes the settings of the session that have no method here.
     pub fn session(mut self, change: impl FnOnce(SessionOptions) -> SessionOptions) -> Self {
         self.options = change(self.options);
@@ -180,6 +187,21 @@ impl Handfast {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.shared.client
+    }
+
+    /// Reports that the program's work goes on; see [`HandfastBuilder::require_beat`].
+    ///
+    /// # Errors
+    /// [`SessionLost`](Error::SessionLost) when this report comes too late: what was held is lost,
+    /// and can be acquired again. [`Closed`](Error::Closed).
+    pub fn beat(&self) -> Result<(), Error> {
+        let session = match &*self.shared.session.lock() {
+            Slot::Open(session) => session.clone(),
+            Slot::Unused => return Ok(()),
+            Slot::Closed => return Err(Error::Closed),
+        };
+        let beaten = session.beat();
+        beaten.map_err(|error| Error::of_session(error, Kind::Lock, "session"))
     }
 
     /// The session all recipes share; opens it if need be.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    beat::Beats,
     declared::Declarations,
     epoch::Core,
     options::SessionOptions,
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) options: Arc<SessionOptions>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) states: watch::Sender<State>,
+    pub(super) beats: Arc<Beats>,
     pub(super) close: CancellationToken,
     pub(super) pid: u32,
     pub(super) declared: Declarations,

@@ -101,7 +101,7 @@ impl Epoch {
     /// How long the lease can be counted on if nothing more is heard; zero when it is lost.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.core.life.check().unwrap_or(Duration::ZERO)
+        self.core.life.remaining()
     }
 
     /// The state at this instant: Connected, Suspended, Expiring or Lost.

@@ -72,7 +72,10 @@ pub(crate) async fn run(shared: Arc<Shared>, runtime: Handle) {
         tokio::select! {
             biased;
             () = shared.close.cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = async {
+                tokio::time::sleep(wait).await;
+                shared.beats.in_time().await;
+            } => {}
         }
         shared.states.send_replace(State::Recovering);
     }
@@ -110,11 +113,14 @@ async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core>
         match client.lease_grant(seconds, id).await {
             Ok(grant) => {
                 let ttl = lease::seconds(grant.ttl);
+                // Nobody could rely on the lease before.
+                shared.beats.beat();
+                let life = Life::new(Arc::clone(&shared.clock), options.caution, sent, ttl);
                 return Arc::new(Core {
                     number,
                     lease: grant.id,
                     term: grant.header.raft_term,
-                    life: Life::new(Arc::clone(&shared.clock), options.caution, sent, ttl),
+                    life: life.with_beats(Arc::clone(&shared.beats)),
                     client: shared.client.clone(),
                     options: Arc::clone(options),
                     runtime: runtime.clone(),
@@ -303,6 +309,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::session::beat::Beats;
     use crate::{
         Header, SessionOptions,
         clock::{Clock, TokioClock},
@@ -333,6 +340,7 @@ mod tests {
             states: watch::Sender::new(State::Connecting),
             close: CancellationToken::new(),
             pid: std::process::id(),
+            beats: Arc::new(Beats::new(Arc::clone(&clock), None)),
             declared: Declarations::new(),
         };
         let ttl = Duration::from_secs(10);

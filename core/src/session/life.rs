@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::state::{Lost, LostReason, State};
+use super::{
+    beat::Beats,
+    state::{Lost, LostReason, State},
+};
 use crate::clock::Clock;
 
 /// How a granted TTL is turned into a deadline.
@@ -58,6 +61,7 @@ pub(crate) struct Life {
     caution: Caution,
     pid: u32,
     inner: Mutex<Inner>,
+    beats: Option<Arc<Beats>>,
     ended: watch::Sender<Option<LostReason>>,
 }
 
@@ -81,8 +85,15 @@ impl Life {
             caution,
             pid: std::process::id(),
             inner: Mutex::new(inner),
+            beats: None,
             ended: watch::Sender::new(None),
         }
+    }
+
+    /// A life that also ends when a report of progress is overdue.
+    pub(super) fn with_beats(mut self, beats: Arc<Beats>) -> Self {
+        self.beats = Some(beats);
+        self
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
@@ -99,13 +110,24 @@ impl Life {
             return Err(Lost::new(reason.clone()));
         }
         let now = self.clock.now();
-        if now >= inner.deadline {
-            inner.lost = Some(LostReason::Expired);
-            drop(inner);
-            self.ended.send_replace(Some(LostReason::Expired));
-            return Err(Lost::new(LostReason::Expired));
-        }
-        Ok(inner.deadline - now)
+        let reason = if now >= inner.deadline {
+            LostReason::Expired
+        } else if self.beats.as_ref().is_some_and(|beats| beats.is_overdue()) {
+            LostReason::NoBeat
+        } else {
+            return Ok(inner.deadline - now);
+        };
+        inner.lost = Some(reason.clone());
+        drop(inner);
+        self.ended.send_replace(Some(reason.clone()));
+        Err(Lost::new(reason))
+    }
+
+    /// How long it can be counted on if nothing more is heard, of servers and of work.
+    pub(crate) fn remaining(&self) -> Duration {
+        let lease = self.check().unwrap_or(Duration::ZERO);
+        let beats = self.beats.as_ref().and_then(|beats| beats.left());
+        beats.map_or(lease, |left| lease.min(left))
     }
 
     /// Takes in the answer to a keepalive sent at `sent`.
@@ -174,10 +196,10 @@ impl Life {
     pub(crate) async fn ended(&self) -> LostReason {
         let mut ended = self.ended.subscribe();
         loop {
-            let remaining = match self.check() {
-                Ok(remaining) => remaining,
-                Err(lost) => return lost.reason,
-            };
+            if let Err(lost) = self.check() {
+                return lost.reason;
+            }
+            let remaining = self.remaining();
             tokio::select! {
                 biased;
                 // The sender lives in `self`, so the channel cannot close.
@@ -250,6 +272,24 @@ mod tests {
         // Even a clock put back cannot undo it.
         hand.set(1_000);
         assert_eq!(life.check(), Err(Lost::new(LostReason::Expired)));
+    }
+
+    #[test]
+    fn work_that_reports_nothing_ends_it_and_a_late_report_does_not_revive() {
+        let hand = Arc::new(Hand::default());
+        let beats = Arc::new(Beats::new(hand.clone(), Some(Duration::from_secs(2))));
+        let life = life(&hand).with_beats(Arc::clone(&beats));
+        hand.set(1_500);
+        beats.beat();
+        hand.set(3_000);
+        assert!(life.check().is_ok());
+        assert_eq!(life.remaining(), Duration::from_millis(500));
+        // That little is left until the next report is no reason to stop work.
+        assert_eq!(life.state(), State::Connected);
+        hand.set(3_500);
+        assert_eq!(life.check(), Err(Lost::new(LostReason::NoBeat)));
+        beats.beat();
+        assert_eq!(life.check(), Err(Lost::new(LostReason::NoBeat)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! if clock rates differ by less than [`drift`](SessionOptions::drift). It cannot promise what
 //! happens between a check and an effect outside the store; fencing tokens are for that.
 
+mod beat;
 mod course;
 mod declare;
 mod declared;
@@ -36,6 +37,7 @@ pub use record::{SessionRecord, lease_hex, parse_lease_hex, record_key};
 pub use sending::{Unanswered, commit};
 pub use state::{Lost, LostReason, SessionError, State};
 
+use beat::Beats;
 use course::{Phase, Shared};
 use declared::Declarations;
 use epoch::Closer;
@@ -68,6 +70,7 @@ impl Session {
     pub fn open(client: &Client, options: SessionOptions) -> Result<Self, SessionError> {
         options.validate()?;
         let clock = options.clock.as_ref().unwrap_or(client.clock());
+        let beats = Beats::new(Arc::clone(clock), options.require_beat);
         let close = CancellationToken::new();
         let shared = Arc::new(Shared {
             client: client.clone(),
@@ -75,6 +78,7 @@ impl Session {
             options: Arc::new(options),
             phase: watch::Sender::new(Phase::Granting { last_error: None }),
             states: watch::Sender::new(State::Connecting),
+            beats: Arc::new(beats),
             close: close.clone(),
             pid: std::process::id(),
             declared: Declarations::new(),
@@ -87,6 +91,27 @@ impl Session {
         })
     }
 
+    /// Reports that the program's work goes on, for a session that
+    /// [requires it](SessionOptions::require_beat). No input or output.
+    ///
+    /// # Errors
+    /// [`Lost`](SessionError::Lost) when this report comes too late: what was held is lost, and a
+    /// new lease follows. [`Closed`](SessionError::Closed).
+    pub fn beat(&self) -> Result<(), SessionError> {
+        let late = match &*self.shared.phase.borrow() {
+            Phase::Live(core) => core.life.check().err(),
+            Phase::Closed(_) => return Err(SessionError::Closed),
+            _ => None,
+        };
+        let overdue = self.shared.beats.is_overdue();
+        self.shared.beats.beat();
+        match late {
+            Some(lost) => Err(lost.into()),
+            None if overdue => Err(Lost::new(LostReason::NoBeat).into()),
+            None => Ok(()),
+        }
+    }
+
     /// The current epoch; waits for it while a lease is being granted. Cancel safe.
     ///
     /// # Errors
@@ -95,6 +120,10 @@ impl Session {
     /// refuses, or none answered within the connect timeout.
     pub async fn epoch(&self) -> Result<Epoch, SessionError> {
         self.check_process()?;
+        if self.shared.beats.is_overdue() {
+            // No lease is asked for until the work goes on.
+            return Err(Lost::new(LostReason::NoBeat).into());
+        }
         let mut phase = self.shared.phase.subscribe();
         match self.shared.options.connect_timeout {
             None => self.wait_for_epoch(&mut phase).await,
@@ -197,7 +226,7 @@ impl Session {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         match &*self.shared.phase.borrow() {
-            Phase::Live(core) => core.life.check().unwrap_or(Duration::ZERO),
+            Phase::Live(core) => core.life.remaining(),
             _ => Duration::ZERO,
         }
     }

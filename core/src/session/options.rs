@@ -30,6 +30,7 @@ pub struct SessionOptions {
     pub(crate) metadata_prefix: Bytes,
     pub(crate) verify_interval: Duration,
     pub(crate) redeclare_within: Option<Duration>,
+    pub(crate) require_beat: Option<Duration>,
     /// `None` is the client's.
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
@@ -49,6 +50,7 @@ impl Default for SessionOptions {
             metadata_prefix: Bytes::from_static(DEFAULT_METADATA_PREFIX.as_bytes()),
             verify_interval: Duration::from_secs(30),
             redeclare_within: None,
+            require_beat: None,
             clock: None,
         }
     }
@@ -128,6 +130,15 @@ impl SessionOptions {
         self
     }
 
+    /// Ends the lease, and with it all that is held, when
+    /// [`Session::beat`](super::Session::beat) is not called for `interval` (default: none is
+    /// needed): it then follows the program's work and not its process, which renews the lease
+    /// even while the work hangs. A new lease is asked for when it is called again.
+    pub fn require_beat(mut self, interval: Duration) -> Self {
+        self.require_beat = Some(interval);
+        self
+    }
+
     /// Another clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -198,6 +209,9 @@ impl SessionOptions {
                 "it is empty; the usual one is _handfast/".into(),
             );
         }
+        if self.require_beat.is_some_and(|interval| interval.is_zero()) {
+            return refuse("require_beat", "it is zero".into());
+        }
         if self.verify_interval.is_zero() {
             return refuse("verify_interval", "it is zero".into());
         }
@@ -231,6 +245,7 @@ mod tests {
         assert_eq!(name(new().margin(Duration::from_secs(5))), "margin");
         assert_eq!(name(new().grace(Duration::from_secs(6))), "grace");
         assert_eq!(name(new().metadata_prefix("")), "metadata_prefix");
+        assert_eq!(name(new().require_beat(Duration::ZERO)), "require_beat");
         assert_eq!(
             name(new().verify_interval(Duration::ZERO)),
             "verify_interval"

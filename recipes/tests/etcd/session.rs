@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handfast::{
-    LostReason, State,
+    Handfast, LostReason, State,
     core::{
         ErrorKind,
         session::{Session, SessionError, SessionOptions, SessionRecord},
@@ -125,4 +125,32 @@ async fn trap_14_the_granted_ttl_is_shown_not_the_one_asked_for() {
     let session = Session::open(&client, options().ttl(Duration::from_secs(1))).unwrap();
     let epoch = soon(session.epoch()).await.unwrap();
     assert!(epoch.ttl() >= Duration::from_secs(2), "{:?}", epoch.ttl());
+}
+
+#[tokio::test]
+async fn a_program_whose_work_hangs_gives_up_all_and_comes_back_with_its_work() {
+    let interval = Duration::from_secs(2);
+    let hf = Handfast::builder()
+        .endpoints(&shared().endpoint)
+        .ttl(TTL)
+        .require_beat(interval)
+        .build()
+        .unwrap();
+    let (client, name) = (client(shared()), name("hang"));
+    assert!(hf.beat().is_ok());
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    for _ in 0..8 {
+        tokio::time::sleep(interval / 6).await;
+        hf.beat().unwrap();
+    }
+    assert!(guard.check().is_ok() && guard.remaining() <= interval);
+    // The work hangs; the process does not.
+    assert_eq!(soon(guard.lost()).await, LostReason::NoBeat);
+    queue_of(&client, &name, 0).await;
+    let error = soon(hf.lock(&name).acquire()).await.unwrap_err();
+    assert_eq!(error.lost_reason(), Some(&LostReason::NoBeat), "{error}");
+    assert_eq!(hf.beat().unwrap_err().code(), "SESSION_LOST");
+    assert!(hf.beat().is_ok());
+    let again = soon(hf.lock(&name).acquire()).await.unwrap();
+    assert!(again.token() > guard.token() && again.previous_died());
 }
