@@ -180,6 +180,42 @@ impl From<Error> for Failure {
             } => failure
                 .about(wanted, name)
                 .with("found", Detail::Text(found.to_string())),
+            Error::PublishConflict {
+                name,
+                since,
+                revision,
+                by,
+                in_doubt,
+                ..
+            } => {
+                failure = failure
+                    .with("name", Detail::Text(name))
+                    .with("since", Detail::Number(since))
+                    .with("revision", Detail::Number(revision))
+                    .with("in_doubt", Detail::Flag(in_doubt));
+                match by {
+                    Some(by) => failure.with("by", Detail::Text(by)),
+                    None => failure,
+                }
+            }
+            Error::ConfigRefused { name, revision, .. } => failure
+                .with("name", Detail::Text(name))
+                .with("revision", Detail::Number(revision)),
+            Error::DuplicateInstance {
+                service,
+                instance,
+                addr,
+                owner,
+            } => failure
+                .with("service", Detail::Text(service))
+                .with("instance", Detail::Text(instance))
+                .with("addr", Detail::Text(addr))
+                .with("holder", Detail::Holder(owner)),
+            Error::NoInstance {
+                service, stale_for, ..
+            } => failure
+                .with("service", Detail::Text(service))
+                .with("stale_for", Detail::Span(stale_for)),
             Error::InvalidArgument { argument, .. } => {
                 failure.with("argument", Detail::Text(argument.to_owned()))
             }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use handfast::{
-    Leader, Observer, State,
+    ConfigChanges, ConfigEvent, Leader, Observer, ServiceChange, ServiceChanges, State,
     core::{Client, Event, WatchEvent, WatchOptions, WatchStream},
 };
 use tokio::sync::{Mutex, watch};
@@ -74,6 +74,22 @@ impl Source for Observer {
     type Item = Option<Leader>;
 
     async fn take(&mut self) -> Result<Option<Self::Item>, Failure> {
+        Ok(Some(self.next().await))
+    }
+}
+
+impl Source for ServiceChanges {
+    type Item = ServiceChange;
+
+    async fn take(&mut self) -> Result<Option<ServiceChange>, Failure> {
+        Ok(Some(self.next().await))
+    }
+}
+
+impl<T: Send + Sync + 'static> Source for ConfigChanges<T> {
+    type Item = ConfigEvent<T>;
+
+    async fn take(&mut self) -> Result<Option<ConfigEvent<T>>, Failure> {
         Ok(Some(self.next().await))
     }
 }

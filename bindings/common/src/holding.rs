@@ -1,9 +1,9 @@
-//! What is held, until it is given back: a lock or a leadership.
+//! What is held, until it is given back: locks, a leadership, an item.
 //!
 //! Owns the guard, so that the host's object can give it up from a method. Knows nothing of how
 //! the host learns of a loss.
 
-use handfast::{Leadership, LockGuard, Tenure};
+use handfast::{Claim, Leadership, LockGuard, MultiGuard, Tenure};
 use parking_lot::Mutex;
 
 use crate::{Failure, runtime::Local};
@@ -16,6 +16,10 @@ pub enum Guard {
     Lock(LockGuard),
     /// Of an election.
     Leadership(Leadership),
+    /// Of an item of a queue.
+    Claim(Box<Claim>),
+    /// Of several locks.
+    Multi(MultiGuard),
 }
 
 impl Guard {
@@ -23,6 +27,8 @@ impl Guard {
         match self {
             Self::Lock(guard) => guard.tenure(),
             Self::Leadership(guard) => guard.tenure(),
+            Self::Claim(claim) => claim.tenure(),
+            Self::Multi(guard) => guard.tenure(),
         }
     }
 
@@ -30,6 +36,8 @@ impl Guard {
         match self {
             Self::Lock(guard) => guard.release().await,
             Self::Leadership(guard) => guard.resign().await,
+            Self::Claim(claim) => claim.release().await,
+            Self::Multi(guard) => guard.release().await,
         }
     }
 }
@@ -93,6 +101,28 @@ impl Holding {
     /// Gives it back in the background.
     pub fn abandon(&self) {
         drop(Local::new(self.take()));
+    }
+
+    /// Something that is held, and given back by somebody else.
+    #[must_use]
+    pub fn of(tenure: Tenure) -> Self {
+        Self {
+            tenure,
+            guard: Mutex::new(None),
+            scope: Mutex::new(None),
+        }
+    }
+
+    /// The claim on an item of a queue, for good.
+    ///
+    /// # Errors
+    /// `CLOSED` when it was given back, `INVALID_ARGUMENT` when this is no claim.
+    pub fn take_claim(&self) -> Result<Claim, Failure> {
+        match self.take() {
+            Some(Guard::Claim(claim)) => Ok(*claim),
+            Some(_) => Err(Failure::invalid("claim", "this holds no item")),
+            None => Err(Failure::closed("claim")),
+        }
     }
 
     fn take(&self) -> Option<Guard> {

@@ -8,6 +8,7 @@
 //! * [`cancel`]: ends work from outside; panics become failures
 //! * [`feed`]: watches, leaders and states, one at a time
 //! * [`holding`], [`lease`]: what is held until it is given back
+//! * [`once`]: work that the host does, once
 //! * [`request`]: conditions as words
 //! * [`logs`]: records of `tracing` on a thread of their own, bounded
 //! * [`testing`]: an embedded server that can be stopped, paused and cut off
@@ -21,6 +22,7 @@ pub mod feed;
 pub mod holding;
 pub mod lease;
 pub mod logs;
+pub mod once;
 pub mod request;
 pub mod runtime;
 pub mod testing;

@@ -37,11 +37,11 @@ use crate::{
 pub struct NativeClient {
     handfast: Local<Handfast>,
     /// Pulled when it is closed.
-    open: Cancel,
+    pub(crate) open: Cancel,
 }
 
 impl NativeClient {
-    fn handfast(&self) -> Result<Handfast, Failure> {
+    pub(crate) fn handfast(&self) -> Result<Handfast, Failure> {
         if self.open.is_cancelled() {
             return Err(Failure::closed("client"));
         }

@@ -13,7 +13,7 @@ use crate::{
     crossing::{arguments, notify, promise},
     errors::NativeError,
     options,
-    request::NativeRequest,
+    request::{NativeOp, NativeRequest, op},
     values::NativeTxn,
 };
 
@@ -28,6 +28,11 @@ impl From<Guard> for NativeHolding {
 }
 
 impl NativeHolding {
+    /// Something that is held, and given back by somebody else.
+    pub(crate) fn of(tenure: handfast::Tenure) -> Self {
+        Self(Local::new(Holding::of(tenure)))
+    }
+
     fn held(&self) -> napi::Result<&Holding> {
         self.0.get().map_err(crate::crossing::no_threads)
     }
@@ -140,6 +145,35 @@ impl NativeHolding {
                 .then(request.then)
                 .otherwise(request.otherwise);
             Ok(NativeTxn::from(txn.commit().await?))
+        })
+    }
+
+    /// Acknowledges an item, with the writes of `then`; the revision. Of a claim only.
+    #[napi]
+    pub fn ack<'env>(
+        &self,
+        env: &'env Env,
+        then: Vec<NativeOp>,
+    ) -> napi::Result<PromiseRaw<'env, Either<i64, NativeError>>> {
+        let claim = self.held()?.take_claim();
+        let ops = then.iter().map(op).collect::<Result<Vec<_>, _>>();
+        promise(env, async move {
+            let claim = claim?;
+            Ok(claim.ack().then(ops?).commit().await?.revision)
+        })
+    }
+
+    /// Gives an item back as failed; whether it is dead now. Of a claim only.
+    #[napi]
+    pub fn nack<'env>(
+        &self,
+        env: &'env Env,
+        why: String,
+    ) -> napi::Result<PromiseRaw<'env, Either<bool, NativeError>>> {
+        let claim = self.held()?.take_claim();
+        promise(env, async move {
+            let failed = claim?.nack(why).await?;
+            Ok(matches!(failed, handfast::Failed::Dead))
         })
     }
 }

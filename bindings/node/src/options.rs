@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use handfast::{Election, Handfast, HandfastBuilder, Lock, core::session::parse_lease_hex};
+use handfast::{
+    Election, Handfast, HandfastBuilder, Lock, MultiLock, core::session::parse_lease_hex,
+};
 use handfast_bindings::Failure;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
@@ -69,6 +71,21 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
+    /// The same for several locks.
+    pub(crate) fn apply_multi(&self, mut locks: MultiLock) -> Result<MultiLock, Failure> {
+        locks = locks.rejoin(self.rejoin.unwrap_or(false));
+        if let Some(timeout) = self.timeout_ms {
+            locks = locks.timeout(span("timeoutMs", timeout)?);
+        }
+        if let Some(limit) = self.max_hold_ms {
+            locks = locks.max_hold(span("maxHoldMs", limit)?);
+        }
+        if let Some(interval) = self.beat_ms {
+            locks = locks.beat(span("beatMs", interval)?);
+        }
+        Ok(locks)
+    }
+
     pub(crate) fn apply(&self, mut lock: Lock) -> Result<Lock, Failure> {
         lock = lock.rejoin(self.rejoin.unwrap_or(false));
         if let Some(timeout) = self.timeout_ms {

@@ -80,7 +80,7 @@ fn integer(number: f64) -> Result<i64, Failure> {
     Ok(number as i64)
 }
 
-fn op(raw: &NativeOp) -> Result<Op, Failure> {
+pub(crate) fn op(raw: &NativeOp) -> Result<Op, Failure> {
     let key = options::bytes(&raw.key);
     let mut op = match raw.kind.as_str() {
         "get" => Op::get(key).limit(raw.limit.unwrap_or(0)),
