@@ -313,3 +313,39 @@ async fn rejoin_moments(
     }
     (moments, last)
 }
+
+#[tokio::test]
+async fn trap_10_servers_that_lost_all_data_get_all_instances_back() {
+    let Some(mut server) = Server::own() else {
+        return;
+    };
+    let (hf, client, name) = (
+        connect_with(&server, SHORT * 3),
+        client(&server),
+        name("wiped"),
+    );
+    let watcher = connect(&server);
+    // So that the revision goes back.
+    for number in 0..50 {
+        client.put("noise", number.to_string()).await.unwrap();
+    }
+    let kept = many(&hf, &name, "n", 5).await;
+    let discovery = soon(watcher.discover(&name).open()).await.unwrap();
+    let mut changes = discovery.changes();
+    let (stop, watching) = never_empty(&discovery);
+    server.replace();
+    let mut joined = std::collections::BTreeSet::new();
+    while joined.len() < 5 {
+        match told(&mut changes).await {
+            ("joined" | "updated", id) => joined.insert(id),
+            (code, _) => {
+                assert!(["suspect", "died"].contains(&code), "{code}");
+                continue;
+            }
+        };
+    }
+    sure(&discovery, 5).await;
+    stop.store(true, Ordering::SeqCst);
+    soon(watching).await.unwrap();
+    drop(kept);
+}
