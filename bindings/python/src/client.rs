@@ -24,6 +24,7 @@ use crate::{
     queue::Queue,
     request::{RawCompare, RawOp, Request},
     rt::Local,
+    service::{self, Said},
 };
 
 /// What a try without waiting came to: (holding, None) or (None, holder).
@@ -440,5 +441,48 @@ impl Client {
             queue = queue.keep_history(items);
         }
         Ok(Queue::new(queue))
+    }
+
+    /// Lists an instance of a service.
+    fn register(
+        &self,
+        py: Python<'_>,
+        service: String,
+        id: String,
+        said: Said,
+        wait: f64,
+    ) -> PyResult<Call> {
+        let handfast = self.open(py)?.clone();
+        Ok(Call::new(service::register(
+            handfast, service, id, said, wait,
+        )))
+    }
+
+    fn service_list(&self, py: Python<'_>, service: String) -> PyResult<Call> {
+        let service = self.open(py)?.service(service);
+        Ok(Call::new(async move { Ok(service.list().await?) }))
+    }
+
+    fn service_set_status(
+        &self,
+        py: Python<'_>,
+        service: String,
+        id: String,
+        status: &str,
+    ) -> PyResult<Call> {
+        let service = self.open(py)?.service(service);
+        let status = raise(py, service::status(status))?;
+        Ok(Call::new(async move {
+            Ok(service.set_status(&id, status).await?)
+        }))
+    }
+
+    /// Who is listed, kept up to date.
+    fn discover(&self, py: Python<'_>, service: String, guard: Option<f64>) -> PyResult<Call> {
+        let mut discover = self.open(py)?.discover(service);
+        if let Some(window) = seconds(py, "guard", guard)? {
+            discover = discover.guard(window);
+        }
+        Ok(Call::new(async move { Ok(discover.open().await?) }))
     }
 }

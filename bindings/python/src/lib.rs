@@ -20,6 +20,7 @@ mod queue;
 mod request;
 mod rt;
 mod server;
+mod service;
 mod stream;
 mod task;
 
@@ -40,6 +41,7 @@ mod _native {
         once::OnceWork,
         queue::{Queue, Worker},
         server::{FaultyServer, Server, cli_main},
+        service::{Discovery, Picked, Registration, ServiceFeed},
         stream::{Observer, Watch},
     };
 

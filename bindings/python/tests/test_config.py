@@ -169,6 +169,25 @@ async def test_asyncio(ahf, name):
     await config.close()
 
 
+async def test_an_asyncio_callback_that_raises_is_told_the_next_value(ahf, name, caplog):
+    await ahf.publish(name, 1)
+    seen: asyncio.Queue[int] = asyncio.Queue()
+
+    async def reload(value: int) -> None:
+        await seen.put(value)
+        raise ZeroDivisionError("a bug of the program")
+
+    async with ahf.config(name, type=int) as config:
+        with caplog.at_level(logging.ERROR, "handfast"):
+            stop = config.on_change(reload)
+            for value in [2, 3]:
+                await asyncio.sleep(0)
+                await ahf.publish(name, value)
+                assert await asyncio.wait_for(seen.get(), 60) == value
+            stop()
+    assert "a bug of the program" in caplog.text
+
+
 async def test_async_for_gives_the_values(ahf, name):
     await ahf.publish(name, 1)
     seen = []

@@ -64,14 +64,14 @@ def test_try_lock(hf, other, name):
     again.release()
 
 
-def test_queue_and_holder(hf, other, name, eventually):
+def test_line_and_holder(hf, other, name, eventually):
     with hf.lock(name) as lock:
         thread = threading.Thread(target=lambda: other.lock(name).acquire().release())
         thread.start()
         eventually(lambda: len(hf.lock(name).line().members) == 2)
-        queue = hf.lock(name).queue()
-        assert queue.holder.token == lock.token
-        assert [waiter.app for waiter in queue.waiters] == ["other"]
+        line = hf.lock(name).line()
+        assert line.holder.token == lock.token
+        assert [waiter.app for waiter in line.waiters] == ["other"]
         assert hf.lock(name).holder().token == lock.token
     thread.join()
     assert hf.lock(name).holder() is None

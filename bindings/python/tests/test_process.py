@@ -111,6 +111,60 @@ def test_fork(server, python, name):
     assert (out, err, process.returncode) == ("parent goes on\n", "", 0)
 
 
+MULTIPROCESSING = """
+import multiprocessing, sys, handfast
+endpoint, name = sys.argv[1:]
+
+def work(number):
+    # Inherited from the parent, and of no use here.
+    try:
+        parents.get("k")
+    except RuntimeError as error:
+        assert "fork" in str(error), error
+    with handfast.connect(endpoint) as hf, hf.lock(name, timeout=60):
+        return int(hf.put(f"{name}.{number}", "v").revision > 0)
+
+parents = handfast.connect(endpoint)
+parents.put("k", "v")
+with multiprocessing.get_context("fork").Pool(4) as pool:
+    print(sum(pool.map(work, range(8))))
+print(parents.get("k").text)
+"""
+
+
+def test_a_pool_of_forked_processes(server, python, name):
+    process = python(MULTIPROCESSING, server.endpoint, name)
+    out, err = process.communicate(timeout=FINISH)
+    assert (out, err, process.returncode) == ("8\nv\n", "", 0)
+
+
+BUSY_AT_EXIT = """
+import logging, sys, threading, handfast
+logging.basicConfig(level=logging.DEBUG, stream=open("/dev/null", "w"))
+endpoint, name = sys.argv[1:]
+hf = handfast.connect(endpoint)
+config = hf.config(name, default={})
+config.on_change(print)
+hf.service(name).register("n1", "h:1")
+
+def busy():
+    while True:
+        hf.publish(name, {"x": 1})
+
+for _ in range(3):
+    threading.Thread(target=busy, daemon=True).start()
+config.at_least(hf.publish(name, {"x": 2}))
+"""
+
+
+def test_no_exit_of_many_is_a_crash(server, python, name):
+    """While threads of all kinds use the interpreter: callbacks, logs, decoding, calls."""
+    for number in range(20):
+        process = python(BUSY_AT_EXIT, server.endpoint, f"{name}/{number}")
+        _, err = process.communicate(timeout=FINISH)
+        assert process.returncode == 0, err
+
+
 @pytest.mark.parametrize(
     "program",
     [

@@ -24,6 +24,13 @@ def test_a_strict_user_has_no_complaints(tmp_path):
     run("mypy", "--strict", "--cache-dir", str(tmp_path), str(SAMPLE), cwd=tmp_path)
 
 
+def test_pyright_in_strict_mode_has_no_complaints(tmp_path):
+    """Against the installed package as well; pyright comes with this environment."""
+    (tmp_path / "sample.py").write_text(SAMPLE.read_text())
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    run("pyright", "--pythonpath", sys.executable, "sample.py", cwd=tmp_path)
+
+
 def test_the_stub_is_true(tmp_path):
     run("mypy.stubtest", "handfast._native", "--ignore-disjoint-bases", cwd=tmp_path)
 

@@ -1,9 +1,19 @@
-"""A program as a user would write it; `mypy --strict` must have nothing to say about it."""
+"""A program as a user would write it; `mypy --strict` and pyright in strict mode must have nothing
+to say about it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import handfast
 from handfast import Compare, Op, aio
+from handfast.testing import FaultyServer
+
+
+@dataclass(frozen=True)
+class App:
+    workers: int
+    hosts: list[str]
 
 
 def sync_program(endpoint: str) -> int:
@@ -42,10 +52,11 @@ async def async_program(endpoint: str) -> None:
     async with aio.connect(endpoint) as hf:
         pair = await hf.get("k")
         text: str = pair.text if pair is not None else ""
+        reason = ""
         try:
             async with hf.lock("l", timeout=30) as lock:
                 await lock.put("k", text)
-                reason: str = await lock.wait_lost()
+                reason = await lock.wait_lost()
         except handfast.LockLostError as error:
             reason = error.reason
         except handfast.LockTimeoutError as error:
@@ -70,3 +81,64 @@ async def async_program(endpoint: str) -> None:
 def with_a_server() -> None:
     with handfast.Server() as server:
         print(server.endpoint, server.data_dir.name)
+
+
+def sync_recipes(hf: handfast.Client) -> int:
+    with hf.multi_lock(["a", "b"], timeout=5) as both:
+        names: tuple[bytes, ...] = both.names
+        print(names, both.token)
+    queue = hf.queue("img")
+    if queue.push("x", id="1", after=["0"]).duplicate:
+        print(queue.why("1").reasons)
+    for claim in queue.consume(max_attempts=3, timeout=1):
+        with claim:
+            attempt: int = claim.attempt
+            claim.ack(put={f"out/{claim.id}": claim.payload})
+            print(attempt)
+    with hf.service("api").register("n1", "10.0.0.5:80", weight=3) as registration:
+        registration.update(status="draining")
+    with hf.discover("api") as api, api.pick("hash", key="k") as picked:
+        address: str = picked.addr
+        print(address, [one.zone for one in api.list()])
+    with hf.config("app", type=App, default=App(1, [])) as config:
+        app: App = config.value
+        stop = config.on_change(lambda changed: print(changed.workers))
+        stop()
+        for app in config:
+            print(app.hosts)
+        for event in config.changes():
+            print(event.value.workers if event.value is not None else event.problem)
+    revision: int = hf.publish("app", App(2, ["a"]), unchanged_since=config.revision)
+
+    def build(held: handfast.Held) -> str:
+        held.check()
+        return "index"
+
+    return revision + len(hf.once("index", input="v1").get_or_run(build).text)
+
+
+async def async_recipes(hf: aio.AsyncClient) -> None:
+    async with hf.multi_lock(["a", "b"]) as both:
+        print(both.died)
+    async for claim in hf.queue("img"):
+        async with claim:
+            await claim.ack(put={"out": claim.text})
+    async with hf.service("api").register("n1", "10.0.0.5:80") as registration:
+        print(registration.state.kind)
+    async with hf.discover("api") as api, api.changes() as changes:
+        async for change in changes:
+            print(change.kind, change.instance.metadata.get("shard"))
+    async for app in hf.config("app", type=App):
+        workers: int = app.workers
+        print(workers)
+
+    async def build(held: aio.Held) -> bytes:
+        return str(held.token).encode()
+
+    result: handfast.OnceResult = await hf.once("index").get_or_run(build)
+    print(result.ran)
+
+
+def test_a_fault(handfast_server: FaultyServer) -> None:
+    with handfast_server.silent():
+        print(handfast_server.expire("app"), handfast_server.compact())

@@ -22,6 +22,8 @@ from ._once import Once, OnceResult
 from ._queue import Claim, Queue
 from ._queue_types import DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Why
 from ._server import Server
+from ._service import Discovery, Picked, Registration, Service, ServiceChanges
+from ._service_types import Instance, RegistrationState, ServiceChange, ServiceList
 from ._streams import Observer, Watch
 from ._txn import Compare, Op
 from ._types import (
@@ -42,12 +44,14 @@ from .errors import (
     CompactedError,
     ConfigRefusedError,
     DrainingError,
+    DuplicateInstanceError,
     HandfastError,
     InvalidArgumentError,
     KindConflictError,
     LeadershipLostError,
     LockLostError,
     LockTimeoutError,
+    NoInstanceError,
     PublishConflictError,
     SessionLostError,
     TimeoutError,
@@ -69,13 +73,16 @@ __all__ = [
     "ConfigRefusedError",
     "DeadLetter",
     "DeleteResult",
+    "Discovery",
     "DrainingError",
+    "DuplicateInstanceError",
     "Election",
     "Event",
     "HandfastError",
     "Held",
     "HeldLock",
     "HeldMultiLock",
+    "Instance",
     "InvalidArgumentError",
     "KeyValue",
     "KindConflictError",
@@ -89,10 +96,12 @@ __all__ = [
     "LockTimeoutError",
     "Member",
     "MultiLock",
+    "NoInstanceError",
     "Observer",
     "Once",
     "OnceResult",
     "Op",
+    "Picked",
     "Publication",
     "PublishConflictError",
     "Pushed",
@@ -102,7 +111,13 @@ __all__ = [
     "QueueStatus",
     "RangeResult",
     "Reason",
+    "Registration",
+    "RegistrationState",
     "Server",
+    "Service",
+    "ServiceChange",
+    "ServiceChanges",
+    "ServiceList",
     "SessionLostError",
     "Term",
     "TimeoutError",

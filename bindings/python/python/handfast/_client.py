@@ -20,6 +20,7 @@ from ._multi import MultiLock
 from ._once import Once
 from ._queue import Queue
 from ._requests import DEFAULT_ENDPOINT, Pending, Requests
+from ._service import Discovery, Service
 from ._streams import Watch
 from ._txn import Compare, Op
 from ._types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult, to_bytes
@@ -253,6 +254,19 @@ class Client:
         """
         name = to_bytes(name, "name")
         return Queue(self._requests.native.queue(name, keep_history), name)
+
+    def service(self, name: str) -> Service:
+        """A service called `name`: to register instances, and to look."""
+        return Service(self._requests, name)
+
+    def discover(self, name: str, *, guard: float | None = None) -> Discovery:
+        """Who offers the service `name`, kept up to date.
+
+        `guard`: when more than half of the instances, and at least three, die within so many
+        seconds, they are kept for a while as suspects (default: the TTL; 0 believes it at once).
+        """
+        call = self._requests.native.discover(name, guard)
+        return Pending(call, lambda native: Discovery(native, name)).wait()
 
     def close(self) -> None:
         """Give up everything held, and refuse further calls."""

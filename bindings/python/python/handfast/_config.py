@@ -20,7 +20,7 @@ from ._requests import Pending, Requests, nothing
 T = TypeVar("T")
 Source = Literal["server", "snapshot", "default"]
 
-_log = logging.getLogger("handfast.config")
+log = logging.getLogger("handfast.config")
 # Tells `default=None` from no default.
 NO_DEFAULT: Any = object()
 
@@ -280,7 +280,7 @@ def _call_back(changes: ConfigChanges[Any], callback: Callable[[Any], object]) -
         try:
             callback(event.value)
         except Exception:
-            _log.exception("a callback for revision %d failed", event.revision)
+            log.exception("a callback for revision %d failed", event.revision)
 
 
 def publish(

@@ -8,20 +8,26 @@ from typing import Any, final
 from ._config import ConfigOptions
 from ._holding import LockOptions
 from ._queue import PushOptions, WorkerOptions
+from ._service_types import Said
 from ._txn import RawCompare, RawOp
+from ._typed import Entry
 
 __all__ = [
     "Call",
     "Changes",
     "Client",
     "Config",
+    "Discovery",
     "FaultyServer",
     "Holding",
     "Lease",
     "Observer",
     "OnceWork",
+    "Picked",
     "Queue",
+    "Registration",
     "Server",
+    "ServiceFeed",
     "Watch",
     "Worker",
     "_panicking",
@@ -30,8 +36,6 @@ __all__ = [
     "forward_logs",
     "shutdown",
 ]
-
-Entry = tuple[bytes, bytes | None]
 
 @final
 class Call:
@@ -86,6 +90,10 @@ class Client:
     def once(self, name: bytes, input: bytes | None, timeout: float | None) -> Call: ...
     def once_result(self, name: bytes, input: bytes | None, wait: bool) -> Call: ...
 
+    def register(self, service: str, id: str, said: Said, wait: float) -> Call: ...
+    def service_list(self, service: str) -> Call: ...
+    def service_set_status(self, service: str, id: str, status: str) -> Call: ...
+    def discover(self, service: str, guard: float | None) -> Call: ...
     def queue(self, name: bytes, keep_history: int | None) -> Queue: ...
 
 @final
@@ -100,6 +108,36 @@ class Queue:
     def why(self, id: str) -> Call: ...
     def dead(self) -> Call: ...
     def retry(self, id: str) -> Call: ...
+
+@final
+class Registration:
+    @property
+    def id(self) -> str: ...
+    @property
+    def key(self) -> bytes: ...
+    def state(self) -> tuple[Any, int, str]: ...
+    def update(self, said: Said) -> Call: ...
+    def unregister(self) -> Call: ...
+
+@final
+class Discovery:
+    def list(self) -> tuple[Any, ...]: ...
+    def at_least(self, revision: int) -> Call: ...
+    def changes(self) -> ServiceFeed: ...
+    def pick(self, way: str, key: bytes | None) -> Picked: ...
+    def pick_when_ready(self, way: str, key: bytes | None, timeout: float) -> Call: ...
+    def close(self) -> None: ...
+
+@final
+class Picked:
+    @property
+    def instance(self) -> tuple[Any, ...]: ...
+    def report(self, ok: bool, latency: float | None) -> None: ...
+
+@final
+class ServiceFeed:
+    def next(self, timeout: float | None = None) -> Call: ...
+    def close(self) -> None: ...
 
 @final
 class Worker:

@@ -105,6 +105,8 @@ class Requests:
         prefix = to_bytes(namespace, "namespace")
         _logs.connect()
         self.native = _native.Client(listed, prefix, ttl, timeout, program)
+        # What stays as it is although the program keeps no reference to it.
+        self.kept: set[object] = set()
 
     def get(self, key: str | bytes, revision: int) -> Pending[KeyValue | None]:
         call = self.native.range(to_bytes(key), None, False, 0, revision, False)

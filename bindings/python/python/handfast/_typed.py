@@ -13,6 +13,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
+# A name, and its value or that it is deleted.
+Entry = tuple[bytes, bytes | None]
 _SCALARS = {str: str, int: int, bool: bool, type(None): type(None)}
 
 
@@ -173,7 +175,7 @@ def to_bytes(value: Any, *, text_as_json: bool = False) -> bytes:
     return json.dumps(value, default=_plain, ensure_ascii=False).encode()
 
 
-def entries(value: Any, prefix: bool) -> list[tuple[bytes, bytes | None]]:
+def entries(value: Any, prefix: bool) -> list[Entry]:
     """What to publish: one value, or with `prefix` a mapping, in which None deletes."""
     if not prefix:
         return [(b"", to_bytes(value))]

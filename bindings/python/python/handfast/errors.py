@@ -107,6 +107,14 @@ class DrainingError(HandfastError):
     """The queue accepts no items."""
 
 
+class DuplicateInstanceError(HandfastError):
+    """Somebody else is registered under this id; the message says where and who."""
+
+
+class NoInstanceError(HandfastError):
+    """There is no instance of the service that could be called."""
+
+
 class PublishConflictError(HandfastError):
     """Somebody else published since; read it again and publish on top of that."""
 
@@ -126,6 +134,8 @@ _BY_CODE: dict[str, type[HandfastError]] = {
     "COMPACTED": CompactedError,
     "ACK_LOST": AckLostError,
     "DRAINING": DrainingError,
+    "DUPLICATE_INSTANCE": DuplicateInstanceError,
+    "NO_INSTANCE": NoInstanceError,
     "CONFLICT": PublishConflictError,
     "CONFIG_REFUSED": ConfigRefusedError,
 }

@@ -10,6 +10,7 @@ pytest finds the fixture `handfast_server` by itself; elsewhere: `with FaultySer
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from ._logs import flush as flush_logs
 from ._server import Server
 
 __all__ = ["FaultyServer", "flush_logs"]
+
+_PATIENCE = 1.0
 
 
 class FaultyServer(Server):
@@ -38,9 +41,16 @@ class FaultyServer(Server):
     def expire(self, app: str | None = None) -> int:
         """End the sessions of the programs called `app`, or all; returns how many there were.
 
-        What they held is free at once, and they learn of it as after an expiry.
+        What they held is free at once, and they learn of it as after an expiry. A session that
+        has begun just now is waited for, for a second.
         """
-        return int(self._faulty.expire(app).wait())
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            # Who a session belongs to is written after it begins.
+            ended = int(self._faulty.expire(app).wait())
+            if ended > 0 or time.monotonic() > deadline:
+                return ended
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Stop it: connections are refused until `restart`. Its data stays."""

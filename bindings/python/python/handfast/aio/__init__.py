@@ -15,6 +15,7 @@ from ._lock import Lock
 from ._multi import HeldMultiLock, MultiLock
 from ._once import Once
 from ._queue import Claim, Queue
+from ._service import Discovery, Registration, Service, ServiceChanges
 from ._streams import Observer, Watch
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Config",
     "ConfigChanges",
     "ConfigOpening",
+    "Discovery",
     "Election",
     "Held",
     "HeldLock",
@@ -33,6 +35,9 @@ __all__ = [
     "Observer",
     "Once",
     "Queue",
+    "Registration",
+    "Service",
+    "ServiceChanges",
     "Term",
     "Watch",
     "connect",

@@ -33,6 +33,7 @@ from ._multi import MultiLock
 from ._once import Once
 from ._opening import Opening
 from ._queue import Queue
+from ._service import Discovery, Service
 from ._streams import Watch
 
 T = TypeVar("T")
@@ -314,6 +315,23 @@ class AsyncClient:
         """
         name = to_bytes(name, "name")
         return Queue(self._requests.native.queue(name, keep_history), name, cancel_on_lost)
+
+    def service(self, name: str) -> Service:
+        """A service called `name`: to register instances, and to look."""
+        return Service(self._requests, name)
+
+    def discover(self, name: str, *, guard: float | None = None) -> Opening[Discovery]:
+        """Who offers the service `name`, kept up to date: for `async with`, or await it.
+
+        `guard`: when more than half of the instances, and at least three, die within so many
+        seconds, they are kept for a while as suspects (default: the TTL; 0 believes it at once).
+        """
+
+        async def make() -> Discovery:
+            call = self._requests.native.discover(name, guard)
+            return await Pending(call, lambda native: Discovery(native, name)).start()
+
+        return Opening(make, lambda discovery, _: discovery.close())
 
     async def close(self) -> None:
         """Give up everything held, and refuse further calls. Runs on when it is cancelled."""

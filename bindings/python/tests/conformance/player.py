@@ -1,4 +1,4 @@
-"""Plays the scenarios of `tests/conformance` against the asyncio client; see its README."""
+"""Plays steps against the asyncio client: server, clients, tasks and keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any
 import handfast
 from handfast.testing import FaultyServer
 
-FOLDER = Path(__file__).parents[3] / "tests" / "conformance"
+FOLDER = Path(__file__).parents[4] / "tests" / "conformance"
 LIMIT = 120.0
 COMPARISONS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt}
+# Verbs with a body that is entered and left.
+SCOPED = {"within", "process", "once"}
 
 Step = dict[str, Any]
 
@@ -38,12 +40,22 @@ class Background:
         self.left = asyncio.Event()
         self.task: asyncio.Task[Any]
 
+    async def body(self, step: Step, held: Any) -> None:
+        """What runs inside the scope."""
+        self.entered.set_result(held)
+        match step.get("body"):
+            case "raise":
+                raise Own
+            case "stay":
+                await self.left.wait()
+
 
 class Player:
     """One scenario, its server and what its steps have named. A verb is a method `do_<verb>`."""
 
-    def __init__(self, server: FaultyServer, stack: AsyncExitStack) -> None:
+    def __init__(self, server: FaultyServer, stack: AsyncExitStack, folder: Path) -> None:
         self.server = server
+        self.folder = folder
         self.stack = stack
         self.known: dict[str, Any] = {}
         self.tasks: dict[str, Background] = {}
@@ -103,7 +115,7 @@ class Player:
 
     async def verb(self, step: Step, under_way: Background) -> Any:
         do: Callable[..., Awaitable[Any]] = getattr(self, "do_" + step["do"])
-        if step["do"] == "within":
+        if step["do"] in SCOPED:
             return await do(step, under_way)
         return await do(step)
 
@@ -217,24 +229,12 @@ class Player:
         revisions = [event.revision for event in taken]
         return len(revisions) if revisions == sorted(set(revisions)) else 0
 
-    # Locks.
+    async def do_next(self, step: Step) -> Any:
+        return shown(await anext(self.known[step["on"]]))
 
-    def lock(self, step: Step) -> handfast.aio.Lock:
-        options = {name: step[name] for name in ["timeout", "max_hold"] if name in step}
-        return self.client(step).lock(step["name"], **options)
-
-    async def do_lock(self, step: Step) -> Any:
-        return await self.lock(step)
-
-    async def do_try_lock(self, step: Step) -> Any:
-        return await self.client(step).try_lock(step["name"]) or None
-
-    async def do_within(self, step: Step, under_way: Background) -> None:
-        async with self.lock(step) as held:
-            under_way.entered.set_result(held)
-            if step.get("body") == "raise":
-                raise Own
-            await under_way.left.wait()
+    async def do_release(self, step: Step) -> None:
+        held = self.known[step["on"]]
+        await (held.resign() if isinstance(held, handfast.aio.Term) else held.release())
 
     async def do_entered(self, step: Step) -> Any:
         return await self.tasks[step["task"]].entered
@@ -242,70 +242,11 @@ class Player:
     async def do_leave(self, step: Step) -> None:
         self.tasks[step["task"]].left.set()
 
-    async def do_release(self, step: Step) -> None:
-        held = self.known[step["on"]]
-        await (held.resign() if isinstance(held, handfast.aio.Term) else held.release())
 
-    async def do_check(self, step: Step) -> None:
-        self.known[step["on"]].check()
-
-    async def do_lost(self, step: Step) -> str:
-        return await self.known[step["on"]].wait_lost()
-
-    async def do_line(self, step: Step) -> int:
-        return len((await self.client(step).lock(step["name"]).line()).members)
-
-    async def do_break(self, step: Step) -> None:
-        await self.client(step).lock(step["name"]).break_holder(step["why"])
-
-    async def do_crowd(self, step: Step) -> int:
-        holders = done = 0
-
-        async def one() -> None:
-            nonlocal holders, done
-            async with self.client(step).lock(step["name"]):
-                holders += 1
-                assert holders == 1
-                await asyncio.sleep(0)
-                holders -= 1
-                done += 1
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(step["count"]):
-                group.create_task(one())
-        return done
-
-    # Elections.
-
-    def election(self, step: Step) -> handfast.aio.Election:
-        return self.client(step).election(step["name"], value=step.get("value", ""))
-
-    async def do_campaign(self, step: Step) -> Any:
-        return await self.election(step).campaign(timeout=step.get("timeout"))
-
-    async def do_proclaim(self, step: Step) -> None:
-        await self.known[step["on"]].proclaim(step["value"])
-
-    async def do_leader(self, step: Step) -> str | None:
-        leader = await self.election(step).leader()
-        return None if leader is None else leader.text
-
-    async def do_candidates(self, step: Step) -> int:
-        return len((await self.election(step).candidates()).members)
-
-    async def do_observe(self, step: Step) -> Any:
-        return await self.opened(self.election(step).observe())
-
-    async def do_next(self, step: Step) -> Any:
-        item = await anext(self.known[step["on"]])
-        return getattr(item, "text", item)
-
-
-async def play(steps: list[Step]) -> None:
-    """Plays one scenario on a server of its own."""
-    server = await asyncio.to_thread(FaultyServer)
-    try:
-        async with AsyncExitStack() as stack:
-            await Player(server, stack).play(steps)
-    finally:
-        await asyncio.to_thread(server.close)
+def shown(item: Any) -> Any:
+    """What comes out of a stream, as JSON."""
+    if isinstance(item, handfast.ConfigEvent):
+        return [item.kind, item.value]
+    if isinstance(item, handfast.ServiceChange):
+        return [item.kind, item.instance.id]
+    return getattr(item, "text", item)
