@@ -1,14 +1,20 @@
-// The client: keys and values, and the door to locks and elections.
+// The client: keys and values, and the door to everything else.
 
 import { toBuffer, type Bytes } from './bytes.js';
+import { Config, toEntries, type ConfigOptions } from './config.js';
 import { crossing } from './crossing.js';
 import { Election, type ElectionOptions } from './election.js';
 import { unwrap } from './errors.js';
+import type { HeldLock } from './held.js';
 import { Lease } from './lease.js';
 import { opened } from './lifecycle.js';
 import { Lock, type Abortable, type LockOptions } from './lock.js';
+import { MultiLock } from './multi.js';
 import type * as Native from './native.cjs';
 import { native } from './native.js';
+import { Once, type OnceOptions } from './once.js';
+import { Queue, openQueue } from './queue.js';
+import { Service, type Discovery } from './service.js';
 import { Session } from './session.js';
 import { Watch } from './streams.js';
 import { compare, leaseId, op, toRequest, type Transaction } from './txn.js';
@@ -174,13 +180,74 @@ export class Client implements AsyncDisposable {
   }
 
   /** Takes the lock `name` if it is free; `null` if it is not. */
-  tryLock(name: Bytes, { signal, ...options }: LockOptions & Abortable = {}): Promise<import('./held.js').HeldLock | null> {
+  tryLock(name: Bytes, { signal, ...options }: LockOptions & Abortable = {}): Promise<HeldLock | null> {
     return this.lock(name, options).tryAcquire({ signal });
   }
 
   /** An election called `name`. */
   election(name: Bytes, options: ElectionOptions = {}): Election {
     return new Election(this.#native, name, options);
+  }
+
+  /** Several locks that are acquired together, in one transaction: no order of names deadlocks. */
+  multiLock(names: Iterable<Bytes>, options: LockOptions = {}): MultiLock {
+    return new MultiLock(this.#native, names, options);
+  }
+
+  /** A queue called `name`. */
+  queue(name: Bytes): Queue {
+    return openQueue(this.#native, name);
+  }
+
+  /** Work called `name` that is done once. */
+  once(name: Bytes, options: OnceOptions = {}): Once {
+    return new Once(this.#native, name, options);
+  }
+
+  /** A service called `name`. */
+  service(name: string): Service {
+    return new Service(this.#native, name);
+  }
+
+  /** Follows the instances of a service: short for `service(name).discover(options)`. */
+  discover(name: string, options: Abortable & { guardMs?: number | undefined } = {}): Promise<Discovery> {
+    return this.service(name).discover(options);
+  }
+
+  /**
+   * Reads the configuration at `key`, and follows it.
+   *
+   * @throws {ConfigRefusedError} when what is published cannot be used, and there is no default.
+   */
+  async config<T = unknown>(key: Bytes, options: ConfigOptions<T> = {}): Promise<Config<T>> {
+    const { signal, prefix, snapshotFile, patienceMs } = options;
+    const name = toBuffer(key);
+    const settings = { prefix, snapshotFile, patienceMs };
+    const call = (token: Native.CancelToken) => this.#native.openConfig(token, name, settings);
+    const config = await crossing(signal, call, (late) => late.close());
+    try {
+      return new Config(config, key, options);
+    } catch (error) {
+      config.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Publishes values under `key` by name, or deletes with `null`, all at one revision, which it
+   * gives. Of a single key the name is the empty text. With `since` it is refused when somebody
+   * else published after that revision.
+   *
+   * @throws {PublishConflictError}
+   */
+  async publish(
+    key: Bytes,
+    entries: Readonly<Record<string, Bytes | null>>,
+    options: Abortable & { note?: string | undefined; since?: number | undefined } = {},
+  ): Promise<number> {
+    const { signal, note = '', since } = options;
+    const [name, raw] = [toBuffer(key), toEntries(entries)];
+    return crossing(signal, (token) => this.#native.publish(token, name, raw, note, since));
   }
 
   /** The session that everything this client holds is held on; opens it if need be. */

@@ -13,6 +13,12 @@ export type ErrorCode =
   | 'CLOSED'
   | 'INVALID_ARGUMENT'
   | 'COMPACTED'
+  | 'ACK_LOST'
+  | 'DRAINING'
+  | 'DUPLICATE_INSTANCE'
+  | 'NO_INSTANCE'
+  | 'CONFLICT'
+  | 'CONFIG_REFUSED'
   | 'INTERNAL'
   | (string & {});
 
@@ -120,6 +126,41 @@ export class CompactedError extends HandfastError {
   }
 }
 
+/** The item of a queue is not this worker's any more: nothing was acknowledged or written. */
+export class AckLostError extends HandfastError {
+  override name = 'AckLostError';
+}
+
+/** The queue is drained: nothing can be pushed. */
+export class DrainingError extends HandfastError {
+  override name = 'DrainingError';
+}
+
+/** Somebody else is registered under this id. */
+export class DuplicateInstanceError extends HandfastError {
+  override name = 'DuplicateInstanceError';
+
+  /** Who. */
+  get holder(): Member | undefined {
+    return this.details.holder as Member | undefined;
+  }
+}
+
+/** There is no instance that could be called. */
+export class NoInstanceError extends HandfastError {
+  override name = 'NoInstanceError';
+}
+
+/** Somebody else published since; nothing was published. */
+export class PublishConflictError extends HandfastError {
+  override name = 'PublishConflictError';
+}
+
+/** What is published cannot be used, and there is no value from before. */
+export class ConfigRefusedError extends HandfastError {
+  override name = 'ConfigRefusedError';
+}
+
 type ErrorClass = new (...of: ConstructorParameters<typeof HandfastError>) => HandfastError;
 
 const BY_CODE: Readonly<Record<string, ErrorClass>> = {
@@ -131,6 +172,12 @@ const BY_CODE: Readonly<Record<string, ErrorClass>> = {
   CLOSED: ClosedError,
   INVALID_ARGUMENT: InvalidArgumentError,
   COMPACTED: CompactedError,
+  ACK_LOST: AckLostError,
+  DRAINING: DrainingError,
+  DUPLICATE_INSTANCE: DuplicateInstanceError,
+  NO_INSTANCE: NoInstanceError,
+  CONFLICT: PublishConflictError,
+  CONFIG_REFUSED: ConfigRefusedError,
 };
 
 /** @internal */
@@ -152,7 +199,7 @@ export function toError(failure: Native.NativeError): HandfastError {
 }
 
 function detailName(name: string): string {
-  if (name === 'after') return 'afterMs';
+  if (name === 'after' || name === 'stale_for') name += '_ms';
   return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 

@@ -1,5 +1,5 @@
 /**
- * Locks, elections and keys that several machines share, over a handfast or etcd server.
+ * Locks, elections, queues, services, configuration and keys that several machines share, over a handfast or etcd server.
  *
  * ```ts
  * import { connect } from 'handfast';
@@ -22,16 +22,23 @@ export {
   type RangeOptions,
   type WatchOptions,
 } from './client.js';
+export { Config, type ConfigEntries, type ConfigOptions, type ConfigProblem, type ConfigValue } from './config.js';
 export { Election, type ElectionOptions } from './election.js';
 export {
+  AckLostError,
   ClosedError,
   CompactedError,
+  ConfigRefusedError,
+  DrainingError,
+  DuplicateInstanceError,
   HandfastError,
   InvalidArgumentError,
   KindConflictError,
   LeadershipLostError,
   LockLostError,
   LockTimeoutError,
+  NoInstanceError,
+  PublishConflictError,
   SessionLostError,
   TimeoutError,
   UnavailableError,
@@ -42,7 +49,35 @@ export { Held, HeldLock, Leadership } from './held.js';
 export { Lease, type LeaseInfo } from './lease.js';
 export { Lock, type Abortable, type LockOptions } from './lock.js';
 export { setLogSink, type LogLevel, type LogRecord } from './logs.js';
+export { HeldLocks, MultiLock } from './multi.js';
+export { Once, type OnceOptions, type OnceResult } from './once.js';
+export {
+  Claim,
+  Queue,
+  type Condition,
+  type DeadLetter,
+  type PushOptions,
+  type Pushed,
+  type QueueItem,
+  type QueueStatus,
+  type Why,
+  type WorkerOptions,
+} from './queue.js';
 export { Server, type ServerOptions } from './server.js';
+export {
+  Discovery,
+  Picked,
+  Registration,
+  Service,
+  type Instance,
+  type InstanceInfo,
+  type InstanceStatus,
+  type PickBy,
+  type PickOptions,
+  type RegistrationState,
+  type ServiceChange,
+  type ServiceList,
+} from './service.js';
 export { Session, type SessionState } from './session.js';
 export { Stream, Watch } from './streams.js';
 export { Compare, CompareTarget, Op, compare, op, type CompareOptions, type Transaction } from './txn.js';

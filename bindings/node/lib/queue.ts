@@ -1,0 +1,256 @@
+// Queues: work that is handed out, done and acknowledged.
+
+import { toBuffer, type Bytes } from './bytes.js';
+import { crossing } from './crossing.js';
+import { unwrap } from './errors.js';
+import { Held } from './held.js';
+import type { Abortable } from './lock.js';
+import type * as Native from './native.cjs';
+import type { Op } from './txn.js';
+import { Member } from './types.js';
+
+/** What an item is, and what it waits for. */
+export interface PushOptions extends Abortable {
+  /** An id of its own: pushing it again does nothing (default: a random one). */
+  id?: string | undefined;
+  /** It waits until these items are done. */
+  after?: readonly string[] | undefined;
+  /** It waits until this gate is open. */
+  gate?: string | undefined;
+  /** It opens this gate when it is done. */
+  opens?: string | undefined;
+}
+
+/** How items are taken. */
+export interface WorkerOptions {
+  /** An item that failed so often is a dead letter (default: the queue's). */
+  maxAttempts?: number | undefined;
+  /** Only in the order of their pushes: an item that fails holds up all behind it. */
+  strict?: boolean | undefined;
+  /** How long to wait for an item, in milliseconds (default: for ever). */
+  timeoutMs?: number | undefined;
+}
+
+/** What all items wait for: so many of them, a gate, or a `run`; `{}` for nothing. */
+export interface Condition {
+  count?: number | undefined;
+  gate?: string | undefined;
+  start?: boolean | undefined;
+}
+
+/** What became of a push. */
+export interface Pushed {
+  readonly id: string;
+  readonly revision: number;
+  /** Whether an item of this id was there already, and nothing was pushed. */
+  readonly duplicate: boolean;
+}
+
+/** An item that is not done. */
+export interface QueueItem {
+  readonly id: string;
+  readonly state: 'ready' | 'blocked' | 'claimed' | 'dead' | 'done' | 'unknown';
+  /** Who works on it. */
+  readonly claimedBy: Member | null;
+  readonly ageMs: number;
+  readonly attempts: number;
+  /** What the last worker that gave it back said. */
+  readonly said: string | null;
+  /** How many bytes were pushed. */
+  readonly size: number;
+  readonly revision: number;
+}
+
+/** A queue at one revision: how many items are in which state. */
+export interface QueueStatus {
+  readonly control: 'run' | 'pause' | 'drain';
+  /** What all items wait for, for people. */
+  readonly condition: string;
+  /** Whether the condition holds and the queue is not paused. */
+  readonly open: boolean;
+  readonly ready: number;
+  readonly blocked: number;
+  readonly claimed: number;
+  readonly dead: number;
+  readonly done: number;
+  readonly workers: number;
+  readonly revision: number;
+}
+
+/** An item that failed too often. */
+export interface DeadLetter {
+  readonly id: string;
+  readonly payload: Buffer;
+  readonly attempts: number;
+  readonly said: string | null;
+  readonly revision: number;
+}
+
+/** Why an item is where it is. */
+export interface Why {
+  readonly id: string;
+  readonly state: QueueItem['state'];
+  /** All that keeps it from being claimed: a stable word, and a text for people. */
+  readonly reasons: readonly { readonly code: string; readonly text: string }[];
+}
+
+/**
+ * An item that this program works on. At the end of `await using` it is acknowledged if
+ * {@link ack} was called, else given back without counting the attempt.
+ */
+export class Claim extends Held {
+  readonly id: string;
+  readonly payload: Buffer;
+  /** Which attempt this is, from 1. */
+  readonly attempt: number;
+
+  /** @internal */
+  constructor(raw: Native.NativeClaimed) {
+    super(raw.holding);
+    this.id = raw.id;
+    this.payload = raw.payload;
+    this.attempt = raw.attempt;
+  }
+
+  /** The payload as text. */
+  get text(): string {
+    return this.payload.toString();
+  }
+
+  /** The payload, read as JSON. */
+  json(): unknown {
+    return JSON.parse(this.text);
+  }
+
+  /**
+   * Says that the item is done, and makes the writes of `then` at the same revision: both or
+   * neither. The revision.
+   *
+   * @throws {AckLostError} when the claim was lost: nothing was written, somebody else does it.
+   */
+  async ack(then: readonly Op[] = []): Promise<number> {
+    return unwrap(await this.native.ack(then.map(({ raw }) => raw)));
+  }
+
+  /** Gives the item back as failed; whether it is a dead letter now. */
+  async nack(why: string): Promise<boolean> {
+    return unwrap(await this.native.nack(why));
+  }
+
+  /** Gives the item back; the attempt does not count. Does nothing when it is given back. */
+  async release(): Promise<void> {
+    await this.giveBack();
+  }
+}
+
+/** A queue; made by {@link Client.queue}. */
+export class Queue {
+  readonly #native: Native.NativeQueue;
+
+  /** @internal */
+  constructor(queue: Native.NativeQueue) {
+    this.#native = queue;
+  }
+
+  /** Adds an item at the end. */
+  async push(payload: Bytes, { signal, after, ...options }: PushOptions = {}): Promise<Pushed> {
+    const content = toBuffer(payload, 'payload');
+    const settings = { ...options, after: after === undefined ? undefined : [...after] };
+    return crossing(signal, (token) => this.#native.push(token, content, settings));
+  }
+
+  /** Takes one item; `null` when the queue is drained. */
+  async claim({ signal, ...options }: WorkerOptions & Abortable = {}): Promise<Claim | null> {
+    return take(unwrap(this.#native.worker({ ...options, once: true })), signal);
+  }
+
+  /**
+   * Items one after the other, until the queue is drained. An item that the loop's body neither
+   * acknowledges nor fails is given back when the next one is taken, and when the loop is left.
+   *
+   * ```ts
+   * for await (const item of hf.queue('images').items()) {
+   *   await item.ack([op.put(`done/${item.id}`, await work(item.payload))]);
+   * }
+   * ```
+   */
+  async *items({ signal, ...options }: WorkerOptions & Abortable = {}): AsyncGenerator<Claim, void, undefined> {
+    const worker = unwrap(this.#native.worker({ ...options, once: false }));
+    for (;;) {
+      const claim = await take(worker, signal);
+      if (claim === null) return;
+      try {
+        yield claim;
+      } finally {
+        // What was lost is not this program's to give back.
+        await claim.release().catch(() => undefined);
+      }
+    }
+  }
+
+  /** Items until the queue is drained: {@link items} without options. */
+  [Symbol.asyncIterator](): AsyncGenerator<Claim, void, undefined> {
+    return this.items();
+  }
+
+  /** Lets it run, or lets nobody claim (`pause`) or push (`drain`). */
+  async control(word: 'run' | 'pause' | 'drain', { signal }: Abortable = {}): Promise<void> {
+    await crossing(signal, (token) => this.#native.control(token, word));
+  }
+
+  /** Says what all items wait for. */
+  async condition(condition: Condition, { signal }: Abortable = {}): Promise<void> {
+    await crossing(signal, (token) => this.#native.condition(token, condition));
+  }
+
+  /** Opens a gate; whether it was shut. */
+  async openGate(gate: string, { signal }: Abortable = {}): Promise<boolean> {
+    return crossing(signal, (token) => this.#native.openGate(token, gate));
+  }
+
+  /** The items that are not done, in order. */
+  async list({ signal }: Abortable = {}): Promise<QueueItem[]> {
+    const items = await crossing(signal, (token) => this.#native.list(token));
+    return items.map(({ claimedBy, said, state, ...item }) => ({
+      ...item,
+      state: state as QueueItem['state'],
+      claimedBy: claimedBy == null ? null : new Member(claimedBy),
+      said: said ?? null,
+    }));
+  }
+
+  /** How many items are in which state. */
+  async status({ signal }: Abortable = {}): Promise<QueueStatus> {
+    return (await crossing(signal, (token) => this.#native.status(token))) as QueueStatus;
+  }
+
+  /** Why an item is where it is. */
+  async why(id: string, { signal }: Abortable = {}): Promise<Why> {
+    return (await crossing(signal, (token) => this.#native.why(token, id))) as Why;
+  }
+
+  /** The items that failed too often. */
+  async dead({ signal }: Abortable = {}): Promise<DeadLetter[]> {
+    const letters = await crossing(signal, (token) => this.#native.dead(token));
+    return letters.map(({ said, ...letter }) => ({ ...letter, said: said ?? null }));
+  }
+
+  /** Puts a dead letter back into the queue; whether there was one. */
+  async retry(id: string, { signal }: Abortable = {}): Promise<boolean> {
+    return crossing(signal, (token) => this.#native.retry(token, id));
+  }
+}
+
+async function take(worker: Native.NativeWorker, signal: AbortSignal | undefined): Promise<Claim | null> {
+  const discard = (late: Native.NativeClaimed | null | undefined): void => {
+    // As if it had never been taken.
+    void late?.holding.release().catch(() => undefined);
+  };
+  const claimed = await crossing(signal, (token) => worker.next(token), discard);
+  return claimed == null ? null : new Claim(claimed);
+}
+
+/** @internal */
+export function openQueue(client: Native.NativeClient, name: Bytes): Queue {
+  return new Queue(unwrap(client.queue(toBuffer(name, 'name'))));
+}
