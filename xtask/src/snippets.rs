@@ -6,7 +6,9 @@
 //! run: as a program, or, below examples/book, as the part of `examples/book/main.rs` of that
 //! name. A block `text output` is what the one before it must print, `…` standing for anything. A
 //! block of these languages with no mark is an error; any other mark, such as `python kazoo`, says
-//! what else it is. Blocks `ts test` are for the package for Node, whose own tests run them.
+//! what else it is. Python and TypeScript (`ts test`) are run if their packages are built.
+
+mod typescript;
 
 use std::{
     fs,
@@ -77,7 +79,7 @@ fn book_pages() -> Result<Vec<String>> {
 fn document_blocks(document: &str, ports: u16) -> Result<u64> {
     let blocks = parse(&fs::read_to_string(root().join(document))?);
     let unmarked = blocks.iter().find(|block| {
-        ["sh", "rust", "python"].contains(&block.language.as_str()) && block.mark.is_empty()
+        ["sh", "rust", "python", "ts"].contains(&block.language.as_str()) && block.mark.is_empty()
     });
     if let Some(block) = unmarked {
         return Err(format!("{document}:{}: a block that nothing tests", block.line).into());
@@ -149,6 +151,7 @@ impl Place {
             ("sh", ("test", "")) => self.shell(&self.local(&block.text), output)?,
             ("rust", ("test", file)) => self.rust(&block.text, file, output)?,
             ("python", ("test", "")) => return self.python(&block.text, output),
+            ("ts", ("test", "")) => return self.typescript(&block.text, output),
             _ => return Ok(false),
         }
         Ok(true)
@@ -223,6 +226,15 @@ impl Place {
         }
         let mut command = self.command(&python.to_string_lossy());
         expect(command.args(["-c", &self.local(text)]), output)?;
+        Ok(true)
+    }
+
+    fn typescript(&self, text: &str, output: Option<&str>) -> Result<bool> {
+        let Some(program) = typescript::compile(&self.folder, &self.local(text))? else {
+            println!("the package for Node is not built: its block is not run");
+            return Ok(false);
+        };
+        expect(self.command("node").arg(program), output)?;
         Ok(true)
     }
 
