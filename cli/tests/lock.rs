@@ -372,7 +372,8 @@ fn a_command_that_hangs_loses_the_lock_it_no_longer_beats_for() {
     let file = file.to_str().unwrap();
     let beats = |rounds: u32, then: &str| {
         format!(
-            "for i in $(seq {rounds}); do touch -d @$i \"$HANDFAST_BEAT_FILE\"; sleep 0.1; done; {then}"
+            "for i in $(seq {rounds}); do touch -d @$i \"$HANDFAST_BEAT_FILE\"; sleep 0.1; done; \
+             {then}"
         )
     };
     let args = [

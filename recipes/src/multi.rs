@@ -1,7 +1,7 @@
 //! Several locks at once: all or none, in one round trip, and without a deadlock.
 //!
 //! Owns the options and the guard. The places are [`party`]'s, getting them granted is
-//! [`entry`]'s.
+//! [`entry`]'s, giving them up is [`leave`]'s.
 //!
 //! One transaction puts a key into every queue, so that all have the same age: any two requests
 //! stand in the same order in all queues they share, and nobody waits for somebody who waits for
@@ -9,6 +9,7 @@
 //! that are free at the moment.
 
 mod entry;
+mod leave;
 mod party;
 mod txns;
 
@@ -108,7 +109,8 @@ impl MultiLock {
         self
     }
 
-    /// Gives all up after they were held for `limit`; see [`Lock::max_hold`](crate::Lock::max_hold).
+    /// Gives all up after they were held for `limit`; see
+    /// [`Lock::max_hold`](crate::Lock::max_hold).
     pub fn max_hold(mut self, limit: Duration) -> Self {
         self.limits.max_hold = Some(limit);
         self

@@ -326,7 +326,7 @@ async fn work(stem: String, log: Arc<Mutex<Vec<Held>>>) {
         let mut names: BTreeSet<usize> = (0..1 + rand::random::<u8>() as usize % 3)
             .map(|_| rand::random::<u8>() as usize % NAMES)
             .collect();
-        if rand::random::<u8>() % 4 == 0 {
+        if rand::random::<u8>().is_multiple_of(4) {
             // A single lock beside the others.
             names.retain(|name| *name % 2 == 0);
             let Some(&only) = names.first() else { continue };

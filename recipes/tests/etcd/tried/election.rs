@@ -6,7 +6,7 @@ use handfast_kit::{End, Recipe, World, try_out};
 use super::lock::released;
 use crate::util::queue_of;
 
-try_out!(term, Term);
+try_out!(term, Term, briefly);
 try_out!(succession, Succession);
 
 /// Somebody else is elected, and then nothing is left.
