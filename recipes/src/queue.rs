@@ -14,9 +14,12 @@ mod record;
 mod txns;
 mod worker;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use handfast_core::{Client, Compare, IntoBytes, Op};
@@ -35,6 +38,7 @@ use record::Rule;
 
 /// How many acknowledged items are remembered, unless it is set.
 const DEFAULT_HISTORY: usize = 10_000;
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
 /// A queue; made by [`Handfast::queue`].
 ///
@@ -187,10 +191,12 @@ impl Queue {
         Ok(Arc::clone(self.shared.feed.get_or_try_init(open).await?))
     }
 
-    /// The same, with everything in it that this handle has written.
+    /// The same, with everything in it that this handle has written, as far as can be told soon.
     async fn caught_up(&self) -> Result<Arc<Feed>, Error> {
         let feed = self.feed().await?;
-        feed.mirror.at_least(self.written()).await;
+        // A store that was restored may never come that far.
+        let reached = feed.mirror.at_least(self.written());
+        let _ = tokio::time::timeout(CATCH_UP_LIMIT, reached).await;
         Ok(feed)
     }
 

@@ -18,11 +18,16 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     board::{Board, Closed},
     keys::Keys,
+    post::Post,
     record::{Control, Ticket},
 };
 
-/// How long a worker ahead may leave its item alone before the others stop to count on it.
+/// How long a worker ahead may leave its item alone before the others stop to count on it, at
+/// least.
 const GRACE: Duration = Duration::from_millis(100);
+/// The same in terms of what a claim takes, for slow servers and machines.
+const GRACE_CLAIMS: u32 = 4;
+const GRACE_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -46,6 +51,8 @@ struct Inner {
     /// Idle workers with the revision since which they are, and when they were first seen to
     /// leave an item alone.
     slow: BTreeMap<String, (i64, Instant)>,
+    /// What a claim takes, smoothed.
+    claim_time: Duration,
 }
 
 /// The worker that asks.
@@ -88,6 +95,8 @@ pub(super) enum Pick {
     },
     /// No item is left and none will come.
     Drained,
+    /// Look again when the copy has what was written here.
+    Behind,
     /// Look again when something changes, or after this.
     Wait(Option<Duration>),
 }
@@ -106,11 +115,38 @@ impl Drop for Trying {
     }
 }
 
+/// What can happen from when it was made.
+#[derive(Debug)]
+pub(super) struct Wakes {
+    progress: watch::Receiver<Progress>,
+    local: watch::Receiver<()>,
+}
+
+impl Wakes {
+    /// Waits for something to happen, for the end of the worker's epoch, or for a time; `false`
+    /// when the time passed.
+    pub(super) async fn wait(&mut self, post: &Post, limit: Option<Duration>) -> bool {
+        let limit = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = post.epoch.lost() => true,
+            _ = self.progress.changed() => true,
+            _ = self.local.changed() => true,
+            () = limit => false,
+        }
+    }
+}
+
 /// Says that a worker waits for an item, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Here {
     feed: Arc<Feed>,
-    own: String,
+    pub(super) own: String,
 }
 
 impl Drop for Here {
@@ -142,6 +178,7 @@ impl Feed {
             here: BTreeMap::new(),
             taken: BTreeMap::new(),
             slow: BTreeMap::new(),
+            claim_time: Duration::ZERO,
         };
         Ok(Arc::new(Self {
             keys: keys.clone(),
@@ -152,8 +189,11 @@ impl Feed {
     }
 
     /// Wakes when the copy moves, or an item is let go of here.
-    pub(super) fn wakes(&self) -> (watch::Receiver<Progress>, watch::Receiver<()>) {
-        (self.mirror.progress(), self.local.subscribe())
+    pub(super) fn wakes(&self) -> Wakes {
+        Wakes {
+            progress: self.mirror.progress(),
+            local: self.local.subscribe(),
+        }
     }
 
     /// Looks at the board as it is now.
@@ -161,6 +201,12 @@ impl Feed {
         let mut inner = self.inner.lock();
         self.catch_up(&mut inner);
         look(&inner.board)
+    }
+
+    /// Takes in how long a claim took.
+    pub(super) fn took(&self, time: Duration) {
+        let mut inner = self.inner.lock();
+        inner.claim_time = (inner.claim_time * 7 + time) / 8;
     }
 
     /// Takes in that the store had `ids` claimed, or gone, at `revision`.
@@ -205,13 +251,13 @@ impl Feed {
         self.catch_up(&mut inner);
         let inner = &mut *inner;
         if inner.board.revision < asking.seen {
-            return Pick::Wait(Some(GRACE));
+            return Pick::Behind;
         }
         if let Some(Closed::Count { wanted, epoch }) = inner.board.closed() {
             let reached = inner.board.free.len() >= wanted as usize;
             let ahead = inner.ahead(asking, reached);
             if !reached || ahead > 0 {
-                return Pick::Wait(reached.then_some(GRACE));
+                return Pick::Wait(reached.then_some(inner.grace()));
             }
             let rule_revision = inner.board.rule().1;
             let mark = self.keys.open(&epoch);
@@ -226,6 +272,7 @@ impl Feed {
         }
         let work = inner.board.claimable().next().is_some();
         let ahead = inner.ahead(asking, work);
+        let grace = inner.grace();
         let (tried, taken) = (&inner.tried, &inner.taken);
         let mut free = inner
             .board
@@ -241,17 +288,17 @@ impl Feed {
         let mut last = None;
         let found = free.by_ref().take(place + 1).enumerate().last();
         if let Some((at, id)) = found {
-            // Fewer items than workers ahead: they are for those, unless one is beaten again.
-            last = (at == place || asking.beaten > 1).then(|| id.to_owned());
+            // Fewer items than workers ahead: they are for those.
+            last = (at == place).then(|| id.to_owned());
         }
         let some = found.is_some();
         drop(free);
         let Some(id) = last else {
-            return Pick::Wait(some.then_some(GRACE));
+            return Pick::Wait(some.then_some(grace));
         };
         let offer = self.offer(&inner.board, &id);
         let Some(offer) = offer else {
-            return Pick::Wait(Some(GRACE));
+            return Pick::Wait(Some(grace));
         };
         inner.tried.insert(id.clone(), asking.own.to_owned());
         let trying = Trying {
@@ -292,6 +339,11 @@ impl Feed {
 }
 
 impl Inner {
+    fn grace(&self) -> Duration {
+        let some_claims = self.claim_time * GRACE_CLAIMS;
+        some_claims.clamp(GRACE, GRACE_LIMIT)
+    }
+
     /// How many idle workers have waited longer than the one that asks, without those that leave
     /// the `work` there is alone.
     fn ahead(&mut self, asking: &Asking<'_>, work: bool) -> usize {
@@ -316,8 +368,9 @@ impl Inner {
             .collect();
         idle.sort_unstable();
         let now = Instant::now();
+        let grace = self.grace();
         let mut ahead = 0;
-        let mut limit = GRACE;
+        let mut limit = grace;
         for (since, own) in &idle {
             let seen = self.slow.get(*own).filter(|(at, _)| at == since && work);
             let begun = seen.map_or(now, |(_, begun)| *begun);
@@ -326,7 +379,7 @@ impl Inner {
             }
             // One after the other, or all would stop to wait at once.
             ahead += usize::from(now.duration_since(begun) < limit);
-            limit += GRACE;
+            limit += grace;
         }
         if !work {
             self.slow.clear();

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{
     Queue,
     claim::{Claim, Claimed},
-    feed::{Asking, Feed, Offer, Pick, Trying},
+    feed::{Asking, Feed, Here, Offer, Pick, Trying},
     post::Post,
     txns,
 };
@@ -24,6 +24,8 @@ use crate::{Error, Kind};
 const DEFAULT_MAX_ATTEMPTS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
+/// How long the copy may stand still before what it has is taken as it is.
+const BEHIND_LIMIT: Duration = Duration::from_secs(1);
 
 /// Takes items one after the other; made by [`Queue::worker`].
 ///
@@ -105,6 +107,7 @@ impl Worker {
         let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(&chance);
         let mut beaten = 0;
         let mut seen = self.queue.written();
+        let mut here: Option<Here> = None;
         loop {
             let post = self.post().await?;
             if !self.once && !post.is_registered() {
@@ -112,10 +115,10 @@ impl Worker {
                 seen = self.queue.written();
                 continue;
             }
-            let _here = feed.arrive(&post.own);
-            let (mut progress, mut local) = feed.wakes();
-            progress.borrow_and_update();
-            local.borrow_and_update();
+            if here.as_ref().is_none_or(|here| here.own != post.own) {
+                here = Some(feed.arrive(&post.own));
+            }
+            let mut wakes = feed.wakes();
             let asking = Asking {
                 own: &post.own,
                 seen,
@@ -128,52 +131,35 @@ impl Worker {
                 Pick::Try(offer, trying) => {
                     let attempt = Attempt::new(&post, offer, trying);
                     if let Some(claimed) = attempt.claim(&feed).await? {
-                        let max_attempts = self.max_attempts;
-                        return Ok(Some(Claim::begin(
-                            &self.queue,
-                            &feed,
-                            claimed,
-                            max_attempts,
-                        )));
+                        let claim = Claim::begin(&self.queue, &feed, claimed, self.max_attempts);
+                        return Ok(Some(claim));
                     }
                     beaten += 1;
                     if beaten > 2 {
                         tokio::time::sleep(backoff.next()).await;
                     }
                 }
-                Pick::Bury(offer, trying) => {
-                    bury(&post, &offer, trying).await?;
-                    seen = self.queue.written();
-                }
+                Pick::Bury(offer, trying) => bury(&post, &offer, trying).await?,
                 Pick::Open {
                     mark,
                     rule_revision,
-                } => {
-                    open(&post, mark, rule_revision).await?;
-                    seen = self.queue.written();
-                }
+                } => open(&post, mark, rule_revision).await?,
                 Pick::Drained => return Ok(None),
-                Pick::Wait(_) if !post.is_registered() => {
-                    settle(post.register().await)?;
-                    seen = self.queue.written();
-                }
+                Pick::Wait(_) if !post.is_registered() => drop(settle(post.register().await)?),
                 Pick::Wait(again) => {
                     beaten = 0;
-                    let again = async {
-                        match again {
-                            Some(after) => tokio::time::sleep(after).await,
-                            None => std::future::pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        biased;
-                        _ = post.epoch.lost() => {}
-                        _ = progress.changed() => {}
-                        _ = local.changed() => {}
-                        () = again => {}
+                    wakes.wait(&post, again).await;
+                    continue;
+                }
+                Pick::Behind => {
+                    // A store that was restored may never come that far.
+                    if !wakes.wait(&post, Some(BEHIND_LIMIT)).await {
+                        seen = 0;
                     }
+                    continue;
                 }
             }
+            seen = self.queue.written();
         }
     }
 
@@ -260,7 +246,9 @@ impl Attempt {
         let (post, offer) = (&self.post, &self.offer);
         let lease = post.epoch.lease();
         let claim = || txns::claim(post.epoch.client(), &post.keys, offer, &self.nonce, lease);
+        let begun = tokio::time::Instant::now();
         let answer = session::commit(&post.epoch, &mut doubt, claim).await;
+        feed.took(begun.elapsed());
         let answer = match answer {
             Ok(answer) => answer,
             Err(unanswered) => {

@@ -108,7 +108,7 @@ async fn a_push_that_is_sent_again_is_the_same_item() {
     let first = soon(push.send()).await.unwrap();
     let second = soon(push.send()).await.unwrap();
     assert_eq!(first, second);
-    assert_eq!(ack_all(&queue, 1).await, [first.id.clone()]);
+    assert_eq!(ack_all(&queue, 1).await, std::slice::from_ref(&first.id));
     // Even after its item is done it is not another one.
     assert!(!soon(push.send()).await.unwrap().duplicate);
     assert!(soon(queue.list()).await.unwrap().is_empty());

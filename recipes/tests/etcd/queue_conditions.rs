@@ -201,7 +201,7 @@ async fn many_workers_never_go_ahead_of_a_condition() {
         soon(queue.push("").id(number.to_string()).after(after).send())
             .await
             .unwrap();
-        if number % 8 == 0 {
+        if number.is_multiple_of(8) {
             soon(queue.control(Control::Pause)).await.unwrap();
             soon(queue.control(Control::Run)).await.unwrap();
         }

@@ -1,7 +1,7 @@
 //! What a queue does, in the kit.
 
 use handfast::{Claim, Control, Error, Failed, Handfast, LostReason};
-use handfast_kit::{End, Recipe, World, try_out};
+use handfast_kit::{End, Recipe, World, try_out, util::until};
 
 use crate::queue::{claim, nothing_is_left, push, rest};
 
@@ -221,8 +221,11 @@ impl Recipe for Release {
             _ => assert_eq!(claim.attempt(), self.attempt),
         }
         claim.release().await.unwrap();
-        let rest = rest(&world.client, &world.name).await;
-        assert_eq!(rest, ["items/a", "tickets/a"]);
+        until(|| async {
+            let rest = rest(&world.client, &world.name).await;
+            (rest == ["items/a", "tickets/a"]).then_some(())
+        })
+        .await;
         assert_eq!(all_gets_done(world).await, 1);
     }
 }
