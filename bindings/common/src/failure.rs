@@ -118,6 +118,17 @@ impl Failure {
             .with("name", Detail::Text(name))
     }
 
+    fn waited(self, waited: Duration, holder: Option<Box<Member>>, at: Option<usize>) -> Self {
+        let mut failure = self.with("after", Detail::Span(waited));
+        if let Some(holder) = holder {
+            failure = failure.with("holder", Detail::Holder(holder));
+        }
+        if let Some(position) = at.and_then(|position| position.try_into().ok()) {
+            failure = failure.with("position", Detail::Number(position));
+        }
+        failure
+    }
+
     fn of_call(mut self, error: &handfast::core::Error) -> Self {
         if error.kind() == ErrorKind::Compacted {
             self.code = "COMPACTED";
@@ -159,14 +170,7 @@ impl From<Error> for Failure {
                 position,
             } => {
                 failure = failure.about(kind, name);
-                failure = failure.with("after", Detail::Span(waited));
-                if let Some(holder) = holder {
-                    failure = failure.with("holder", Detail::Holder(holder));
-                }
-                if let Some(position) = position.and_then(|position| position.try_into().ok()) {
-                    failure = failure.with("position", Detail::Number(position));
-                }
-                failure
+                failure.waited(waited, holder, position)
             }
             Error::Lost { kind, name, reason } | Error::SessionLost { kind, name, reason } => {
                 failure
