@@ -44,7 +44,7 @@ pub(super) fn compile(folder: &Path, block: &str) -> Result<Option<PathBuf>> {
     Ok(Some(project.join("block.js")))
 }
 
-/// As strict as the package itself is compiled.
+/// As strict as the package itself is compiled, but that something may be held only to be held.
 fn settings(package: &Path) -> String {
     format!(
         r#"{{
@@ -53,6 +53,7 @@ fn settings(package: &Path) -> String {
     "rootDir": ".",
     "outDir": ".",
     "declaration": false,
+    "noUnusedLocals": false,
     "typeRoots": ["{package}/node_modules/@types"]
   }},
   "files": ["block.ts"],
