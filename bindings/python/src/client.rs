@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use handfast::{
-    Handfast, TryLock,
-    core::{WatchEvent, WatchOptions, WatchStream},
-};
+use handfast::{Handfast, TryLock, core::WatchOptions};
+use handfast_bindings::{feed, holding::Guard, lease::Kept, once};
 use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes};
 
 use crate::{
@@ -18,9 +16,6 @@ use crate::{
     config,
     convert::{self, ToPython},
     errors::{Failure, IntoException, optional_duration, raise},
-    holding::Guard,
-    lease::Kept,
-    once,
     queue::Queue,
     request::{RawCompare, RawOp, Request},
     rt::Local,
@@ -258,10 +253,7 @@ impl Client {
 
     fn lease(&self, py: Python<'_>, ttl: i64, keep: bool) -> PyResult<Call> {
         let client = self.core(py)?;
-        Ok(Call::new(async move {
-            let grant = client.lease_grant(ttl, 0).await?;
-            Ok::<Kept, Failure>(Kept::begin(client, &grant, keep))
-        }))
+        Ok(Call::new(Kept::grant(client, ttl, keep)))
     }
 
     /// A watch, once it is in place.
@@ -283,17 +275,7 @@ impl Client {
         }
         let client = self.core(py)?;
         Ok(Call::new(async move {
-            let limit = client.timeout();
-            let mut watch = client.watch(options);
-            match tokio::time::timeout(limit, watch.next()).await {
-                Err(_) => Err(Failure::timeout("the watch was not made", limit)),
-                Ok(Some(Ok(WatchEvent::Compacted { compact_revision }))) => {
-                    Err(Failure::compacted(compact_revision))
-                }
-                Ok(Some(Err(error))) => Err(error.into()),
-                // The first report is always that it is in place.
-                Ok(_) => Ok::<WatchStream, Failure>(watch),
-            }
+            feed::open_watch(&client, options).await
         }))
     }
 

@@ -17,7 +17,6 @@ use crate::{
     convert::{ToPython, list},
     errors::{Failure, duration},
     rt::Local,
-    stream::{Feed, Source},
     task::Task,
 };
 
@@ -132,7 +131,7 @@ impl Config {
 
     /// Everything that happens, beginning with the value in force.
     fn changes(&self, py: Python<'_>) -> PyResult<Changes> {
-        Ok(Changes(Local::new(Feed::new(self.open(py)?.changes()))))
+        Ok(Changes::new(self.open(py)?.changes()))
     }
 
     /// Publishes on top of what is in force here.
@@ -171,14 +170,6 @@ impl ToPython for Published {
 impl ToPython for Publication {
     fn to_python(self, py: Python<'_>) -> Made {
         (self.by, self.note, self.unix_ms, self.revision).into_py_any(py)
-    }
-}
-
-impl Source for ConfigChanges<Value> {
-    type Item = ConfigEvent<Value>;
-
-    async fn take(&mut self) -> Result<Option<Self::Item>, Failure> {
-        Ok(Some(self.next().await))
     }
 }
 
@@ -230,5 +221,6 @@ fn problem(py: Python<'_>, problem: &ConfigProblem) -> Made {
 crate::stream::feed_class!(
     Changes,
     ConfigChanges<Value>,
+    |event| event,
     "What happens to a configuration, in order."
 );

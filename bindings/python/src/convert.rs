@@ -5,10 +5,11 @@
 use handfast::{
     Leader, LockLine, LostReason, Member,
     core::{
-        DeleteResponse, Event, EventKind, KeyValue, LeaseInfo, OpResponse, PutResponse,
-        RangeResponse, TxnResponse,
+        DeleteResponse, EventKind, KeyValue, LeaseInfo, OpResponse, PutResponse, RangeResponse,
+        TxnResponse,
     },
 };
+use handfast_bindings::feed::Changes;
 use pyo3::{
     IntoPyObjectExt,
     prelude::*,
@@ -22,6 +23,9 @@ pub(crate) trait ToPython: Send + 'static {
 
 /// Makes the Python value later.
 pub(crate) type Convert = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Py<PyAny>> + Send>;
+
+/// Something told, which may be that there is nothing.
+pub(crate) struct Told<T>(pub(crate) T);
 
 type Made = PyResult<Py<PyAny>>;
 
@@ -111,12 +115,6 @@ impl ToPython for LeaseInfo {
         })?;
         (self.ttl, self.granted_ttl, keys).into_py_any(py)
     }
-}
-
-/// Changes of whole revisions, up to the given one.
-pub(crate) struct Changes {
-    pub(crate) revision: i64,
-    pub(crate) events: Vec<Event>,
 }
 
 impl ToPython for Changes {

@@ -4,11 +4,12 @@
 
 use bytes::Bytes;
 use handfast::{MultiGuard, TryMulti};
+use handfast_bindings::holding::Guard;
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
 
 use crate::{
     convert::{self, ToPython, list},
-    holding::{Guard, Holding},
+    holding::Holding,
 };
 
 type Made = PyResult<Py<PyAny>>;

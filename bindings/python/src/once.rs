@@ -1,13 +1,13 @@
 //! Work that is done once, by Python code.
 //!
-//! Owns the way of the work from the runtime to whoever called, and of its result back: the code
-//! runs where it was asked for, in the caller's thread or event loop.
+//! Owns the classes. The way of the work to whoever called, and of its result back, is
+//! `handfast_bindings`'.
 
 use std::sync::Mutex;
 
-use handfast::{Once, OnceError, OnceResult, Tenure};
+use handfast::OnceResult;
+use handfast_bindings::once::{Step, Work};
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
-use tokio::sync::oneshot;
 
 use crate::{
     call::Call,
@@ -15,56 +15,9 @@ use crate::{
     errors::{Failure, raise},
     holding::Holding,
     rt::Local,
-    task::Task,
 };
 
 type Made = PyResult<Py<PyAny>>;
-
-/// The caller gave the work up.
-#[derive(Debug)]
-struct GivenUp;
-
-type Outcome = Task<Result<OnceResult, OnceError<GivenUp>>>;
-
-/// What a call for the result comes to.
-pub(crate) enum Step {
-    /// There is one.
-    Done(OnceResult),
-    /// The caller is to do the work.
-    Work(Tenure, Work),
-}
-
-/// Work that the caller does.
-pub(crate) struct Work {
-    result: oneshot::Sender<Vec<u8>>,
-    outcome: Outcome,
-}
-
-/// Waits for the result, or for the right to do the work.
-pub(crate) async fn begin(once: Once) -> Result<Step, Failure> {
-    let (granted, grant) = oneshot::channel();
-    let (result, done) = oneshot::channel::<Vec<u8>>();
-    let mut outcome = Task::spawn(async move {
-        let work = |tenure: Tenure| async move {
-            granted.send(tenure).map_err(|_| GivenUp)?;
-            done.await.map_err(|_| GivenUp)
-        };
-        once.get_or_run(work).await
-    });
-    tokio::select! {
-        biased;
-        Ok(tenure) = grant => Ok(Step::Work(tenure, Work { result, outcome })),
-        ended = &mut outcome => Ok(Step::Done(read(ended?)?)),
-    }
-}
-
-fn read(outcome: Result<OnceResult, OnceError<GivenUp>>) -> Result<OnceResult, Failure> {
-    outcome.map_err(|error| match error {
-        OnceError::Work(GivenUp) => Failure::closed("work"),
-        OnceError::Recipe(error) => error.into(),
-        other => Failure::new("INTERNAL", format!("{other:?}")),
-    })
-}
 
 impl ToPython for OnceResult {
     fn to_python(self, py: Python<'_>) -> Made {
@@ -109,11 +62,7 @@ impl OnceWork {
     /// Puts the result.
     fn finish(&self, py: Python<'_>, value: Vec<u8>) -> PyResult<Call> {
         let work = raise(py, self.take()?.ok_or_else(|| Failure::closed("work")))?;
-        Ok(Call::shielded(async move {
-            // When nobody takes it, the outcome tells why.
-            let _ = work.result.send(value);
-            read(work.outcome.await?)
-        }))
+        Ok(Call::shielded(work.finish(value)))
     }
 
     /// Leaves the work to others.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use handfast::{
     Claim, Condition, Control, DeadLetter, Failed, Pushed, QueueItem, QueueStatus, Reason, Why,
 };
+use handfast_bindings::holding::Guard;
 use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 use tokio::sync::Mutex;
 
@@ -14,7 +15,7 @@ use crate::{
     call::Call,
     convert::{self, ToPython, list},
     errors::{Failure, optional_duration, raise},
-    holding::{Guard, Holding},
+    holding::Holding,
     request::{RawOp, ops},
     rt::Local,
 };
@@ -162,15 +163,6 @@ impl Worker {
         Ok(Call::new(
             async move { Ok(worker.lock().await.next().await?) },
         ))
-    }
-}
-
-/// The claim among what can be held.
-pub(crate) fn claimed(guard: Option<Guard>) -> Result<Claim, Failure> {
-    match guard {
-        Some(Guard::Claim(claim)) => Ok(*claim),
-        Some(_) => Err(Failure::invalid("claim", "this holds no item")),
-        None => Err(Failure::closed("claim")),
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Owns the shapes, which `handfast/_txn.py` makes and must agree with.
 
+use bytes::Bytes;
 use handfast::core::{Compare, Op};
+use handfast_bindings::request;
 use pyo3::{prelude::*, pybacked::PyBackedBytes};
 
 use crate::errors::Failure;
@@ -42,34 +44,14 @@ impl Request {
     }
 }
 
-fn compare((target, key, operator, operand, prefix): RawCompare) -> Result<Compare, Failure> {
-    let key = &key[..];
-    macro_rules! finish {
-        ($target:expr, $operand:expr) => {{
-            let target = if prefix { $target.prefix() } else { $target };
-            Ok(match operator.as_str() {
-                "==" => target.eq($operand),
-                "!=" => target.ne($operand),
-                ">" => target.gt($operand),
-                "<" => target.lt($operand),
-                _ => {
-                    let problem = format!("{operator:?} is none of ==, !=, <, >");
-                    return Err(Failure::invalid("operator", problem));
-                }
-            })
-        }};
-    }
-    match (target.as_str(), operand) {
-        ("create_revision", Operand::Number(to)) => finish!(Compare::create_revision(key), to),
-        ("mod_revision", Operand::Number(to)) => finish!(Compare::mod_revision(key), to),
-        ("version", Operand::Number(to)) => finish!(Compare::version(key), to),
-        ("lease", Operand::Number(to)) => finish!(Compare::lease(key), to),
-        ("value", Operand::Value(to)) => finish!(Compare::value(key), &to[..]),
-        _ => {
-            let problem = format!("a comparison of {target} with a value of this type");
-            Err(Failure::invalid("when", problem))
-        }
-    }
+fn compare(raw: RawCompare) -> Result<Compare, Failure> {
+    let (target, key, operator, operand, prefix) = raw;
+    let bytes = |given: &PyBackedBytes| Bytes::copy_from_slice(given);
+    let operand = match operand {
+        Operand::Number(number) => request::Operand::Number(number),
+        Operand::Value(value) => request::Operand::Value(bytes(&value)),
+    };
+    request::compare(&target, bytes(&key), prefix, &operator, operand)
 }
 
 /// Operations that stand alone.

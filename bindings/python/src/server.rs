@@ -118,6 +118,12 @@ impl FaultyServer {
         Ok(Call::shielded(async move { server.stop().await }))
     }
 
+    /// Stops it for good, and deletes its data.
+    fn close(&self) -> PyResult<Call> {
+        let server = self.0.get()?.clone();
+        Ok(Call::shielded(async move { server.close().await }))
+    }
+
     /// Starts it again with the data it had, after a stop if it runs.
     fn restart(&self) -> PyResult<Call> {
         let server = self.0.get()?.clone();

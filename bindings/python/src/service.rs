@@ -18,7 +18,6 @@ use crate::{
     convert::{ToPython, list},
     errors::{Failure, duration, raise},
     rt::Local,
-    stream::{Feed, Source},
 };
 
 type Made = PyResult<Py<PyAny>>;
@@ -221,8 +220,7 @@ impl Discovery {
     }
 
     fn changes(&self, py: Python<'_>) -> PyResult<ServiceFeed> {
-        let changes = self.open(py)?.changes();
-        Ok(ServiceFeed(Local::new(Feed::new(changes))))
+        Ok(ServiceFeed::new(self.open(py)?.changes()))
     }
 
     fn pick(&self, py: Python<'_>, way: &str, key: Option<Vec<u8>>) -> PyResult<Picked> {
@@ -302,14 +300,6 @@ impl Picked {
     }
 }
 
-impl Source for ServiceChanges {
-    type Item = ServiceChange;
-
-    async fn take(&mut self) -> Result<Option<ServiceChange>, Failure> {
-        Ok(Some(self.next().await))
-    }
-}
-
 impl ToPython for ServiceChange {
     fn to_python(self, py: Python<'_>) -> Made {
         let before = match &self {
@@ -320,4 +310,9 @@ impl ToPython for ServiceChange {
     }
 }
 
-crate::stream::feed_class!(ServiceFeed, ServiceChanges, "Changes of a service's list.");
+crate::stream::feed_class!(
+    ServiceFeed,
+    ServiceChanges,
+    |change| change,
+    "Changes of a service's list."
+);

@@ -87,3 +87,9 @@ class FaultyServer(Server):
             revision = client.range("\0").revision
             client.compact(revision)
         return revision
+
+    def close(self) -> None:
+        """Stop it for good, and delete its data."""
+        self._faulty.close().wait()
+
+    _close_at_exit = close
