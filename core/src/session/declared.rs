@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{epoch::Closer, state::LostReason};
 use crate::{Client, Error, KeyValue};
@@ -16,6 +16,9 @@ use crate::{Client, Error, KeyValue};
 const MARK_TTL: i64 = 60;
 /// A mark's lease is used for more marks while at least the other half is left.
 const MARK_REUSE: Duration = Duration::from_secs(30);
+/// How many keys of a session are put at the same time: what keeps the lease alive must get
+/// through, too.
+const TURNS: usize = 16;
 /// How many of the session's former leases are remembered, to know their keys as its own.
 const LEASES_KEPT: usize = 16;
 
@@ -195,6 +198,8 @@ pub(super) struct Declarations {
     /// The lease of marks, and when it was granted.
     marks: tokio::sync::Mutex<Option<(i64, Duration)>>,
     moved: watch::Sender<()>,
+    /// Taken for each put.
+    pub(super) turns: Semaphore,
 }
 
 impl Declarations {
@@ -204,6 +209,7 @@ impl Declarations {
             leases: Mutex::default(),
             marks: tokio::sync::Mutex::default(),
             moved: watch::Sender::new(()),
+            turns: Semaphore::new(TURNS),
         }
     }
 

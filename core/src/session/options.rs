@@ -124,7 +124,8 @@ impl SessionOptions {
 
     /// Within which time after a new lease [declared](super::Session::declare) keys are put under
     /// it, each at a moment drawn by lot, so that many programs that lost the same servers do not
-    /// return in step (default: half of the TTL, at most 5 s).
+    /// return in step (default: half of the TTL, at most 5 s). It grows up to eightfold when
+    /// leases are lost again at once.
     pub fn redeclare_within(mut self, window: Duration) -> Self {
         self.redeclare_within = Some(window);
         self

@@ -20,6 +20,9 @@ use super::{
 };
 use crate::Error;
 
+/// After an outage servers end leases for some seconds, however short their TTL.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(5);
+
 /// A discovery that is to be opened; made by [`Handfast::discover`](crate::Handfast::discover).
 #[derive(Debug, Clone)]
 #[must_use = "nothing is read until it is opened"]
@@ -30,12 +33,12 @@ pub struct Discover {
 
 impl Discover {
     pub(super) fn new(service: Service) -> Self {
-        let window = service.handfast.ttl();
+        let window = service.handfast.ttl().max(SHORTEST_WINDOW);
         Self { service, window }
     }
 
-    /// Within which time so many deaths are not believed (default: this handle's TTL; should be
-    /// that of the registered programs). When more than half of the instances, and at least
+    /// Within which time so many deaths are not believed (default: this handle's TTL, and no
+    /// less than 5 s; should be that of the registered programs). When more than half of the instances, and at least
     /// three, die within it, they are kept as suspects for three times as long, or until a call
     /// to them fails. Zero believes everything.
     pub fn guard(mut self, window: Duration) -> Self {

@@ -27,6 +27,11 @@ const WAIT_LIMIT: Duration = Duration::from_secs(2);
 /// lease lives is verified by the session more often.
 const VERIFY_FACTOR: u32 = 4;
 
+/// A lease that was lost within so many TTLs was lost to a crowd, more often than not.
+const SHORT_LIFE: u32 = 3;
+/// How often the time over which keys come back is doubled, at most.
+const DOUBLINGS: u32 = 3;
+
 /// What telling the store came to.
 enum Told {
     Present,
@@ -74,6 +79,7 @@ impl Keeper<'_> {
             return LostReason::Released;
         }
         let mut last: Option<Arc<Core>> = None;
+        let mut losses = 0;
         loop {
             let after = last.as_ref().map_or(0, |core| core.number);
             let next = tokio::select! {
@@ -86,13 +92,19 @@ impl Keeper<'_> {
                 Err(reason) => return reason,
             };
             self.shared.declared.note_lease(core.lease);
-            let is_return = last.replace(Arc::clone(&core)).is_some();
+            let begun = core.life.clock().now();
+            last = Some(Arc::clone(&core));
             tokio::select! {
                 biased;
                 () = desired.withdrawn() => return self.withdraw(last).await,
                 _ = core.life.ended() => {}
-                () = self.live(&core, is_return) => {}
+                () = self.live(&core, losses) => {}
             }
+            let lasted = core.life.clock().now().saturating_sub(begun);
+            losses = match lasted < core.life.ttl() * SHORT_LIFE {
+                true => losses + 1,
+                false => 1,
+            };
             if desired.is_withdrawn() {
                 return self.withdraw(last).await;
             }
@@ -130,11 +142,15 @@ impl Keeper<'_> {
     }
 
     /// Keeps the key during one epoch; ends when its lease is gone.
-    async fn live(&mut self, core: &Core, is_return: bool) {
+    ///
+    /// `losses` tells how many leases were lost in a row without lasting for long.
+    async fn live(&mut self, core: &Core, losses: u32) {
         let chance = core.client.chance();
-        if is_return {
-            // All who lost the same servers are back at the same time.
+        if losses > 0 {
+            // All who lost the same servers are back at the same time. If that is too much for
+            // them, so that leases are lost again, it has to take longer.
             let window = self.shared.options.redeclare_within_of(core.life.ttl());
+            let window = window.saturating_mul(1 << (losses - 1).min(DOUBLINGS));
             tokio::time::sleep(window.mul_f64(chance.factor(0.0, 1.0))).await;
         }
         let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(chance);
@@ -178,7 +194,11 @@ impl Keeper<'_> {
             let (key, mark) = (&self.desired.key, (&self.desired.mark, self.mark));
             let doubtful = std::mem::replace(&mut self.doubtful, true);
             let put = txns::put(&core.client, (key, &value), core.lease, self.known, mark);
-            let answer = match put.commit().await {
+            // The semaphore is never closed.
+            let turn = self.shared.declared.turns.acquire().await;
+            let put = put.commit().await;
+            drop(turn);
+            let answer = match put {
                 Ok(answer) => answer,
                 Err(error) => {
                     self.doubtful = doubtful || error.in_doubt();
