@@ -8,6 +8,7 @@ mod source;
 mod terminal;
 mod view;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use futures::StreamExt;
 use handfast_core::Client;
 use handfast_core::session::{Clock, SystemClock};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
@@ -156,16 +158,8 @@ async fn show(
     let mut tick = tokio::time::interval(TICK);
     let mut state = State::default();
     let mut overview = source.overview();
-    let mut asked = Instant::now();
+    let mut clock = Clocks::new(client, &leases);
     loop {
-        if asked.elapsed() >= leases.pace() {
-            // What cannot be asked now goes on counting down.
-            let limited = client.with_timeout(TICK);
-            if let Ok(fresh) = Leases::ask(&limited, overview.leases()).await {
-                leases = fresh;
-            }
-            asked = Instant::now();
-        }
         let view = View {
             seen: seen(&overview, &leases),
             title: &title,
@@ -190,7 +184,52 @@ async fn show(
                 tokio::time::sleep(CALM).await;
                 overview = source.overview();
             }
-            _ = tick.tick() => {}
+            fresh = clock.next() => leases = fresh,
+            _ = tick.tick() => clock.ask(overview.leases()),
+        }
+    }
+}
+
+/// Asks how long leases have left, again and again, without keeping anybody waiting.
+struct Clocks {
+    client: Client,
+    asking: JoinSet<Result<Leases, handfast_core::Error>>,
+    asked: Instant,
+    pace: Duration,
+}
+
+impl Clocks {
+    fn new(client: &Client, leases: &Leases) -> Clocks {
+        Clocks {
+            // An answer that comes later is of no use.
+            client: client.with_timeout(2 * TICK),
+            asking: JoinSet::new(),
+            asked: Instant::now(),
+            pace: leases.pace(),
+        }
+    }
+
+    /// Asks for these, if it is time to.
+    fn ask(&mut self, leases: BTreeSet<i64>) {
+        if self.asking.is_empty() && self.asked.elapsed() >= self.pace {
+            let client = self.client.clone();
+            self.asking
+                .spawn(async move { Leases::ask(&client, leases).await });
+            self.asked = Instant::now();
+        }
+    }
+
+    /// The next answers; when none come, those before go on counting down. Cancel safe.
+    async fn next(&mut self) -> Leases {
+        loop {
+            match self.asking.join_next().await {
+                Some(Ok(Ok(leases))) => {
+                    self.pace = leases.pace();
+                    return leases;
+                }
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use handfast_core::{Client, Error, ErrorKind};
 
 use crate::output::span;
@@ -76,10 +76,9 @@ impl Leases {
         let answers = stream::iter(asked)
             .map(|lease| async move { Ok((lease, ask_one(client, lease).await?)) })
             .buffer_unordered(AT_ONCE)
-            .collect::<Vec<Result<_, Error>>>()
-            .await;
-        let answers: Result<BTreeMap<_, _>, Error> = answers.into_iter().collect();
-        Ok(Leases(answers?))
+            .try_collect::<BTreeMap<_, _>>()
+            .await?;
+        Ok(Leases(answers))
     }
 
     /// What is known of `lease`, counted down to `now`.
