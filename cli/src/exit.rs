@@ -32,11 +32,11 @@ Exit codes:
   1    the server refused, or something else went wrong
   2    the command line is wrong
   3    no server could be reached in time; trying again may help
-  75   lock, elect: not acquired
-  76   lock, elect: lost while the command ran; the command was stopped
-  126  lock, elect: the command could not be started
-  127  lock, elect: the command was not found
-  Otherwise lock and elect exit as their command did (128 + N when signal N ended it).";
+  75   lock, elect, once: not acquired
+  76   lock, elect, once: lost while the command ran; the command was stopped
+  126  lock, elect, once, config run: the command could not be started
+  127  lock, elect, once, config run: the command was not found
+  Otherwise these exit as their command did (128 + N when signal N ended it).";
 
 /// Why a command did not work.
 #[derive(Debug, thiserror::Error)]

@@ -119,6 +119,13 @@ fn nobody_publishes_over_what_he_has_not_seen() {
     assert!(stale.err.contains("pid"), "who it was: {stale:?}");
     let seen = server.run(&["config", "set", "k", &file, "--if-revision", &second]);
     assert_eq!(seen.code, Some(0), "{seen:?}");
+    // What was read says on top of what it can be published.
+    let read = revision(&server.json(&["config", "get", "k"])[0]);
+    let args = ["config", "set", "k", &file, "--if-revision", &read];
+    assert_eq!(
+        [server.run(&args).code, server.run(&args).code],
+        [Some(0), Some(1)]
+    );
     let fresh = server.run(&["config", "set", "k", &file, "--if-revision", "0"]);
     assert_eq!(fresh.code, Some(1));
 }

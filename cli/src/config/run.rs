@@ -108,7 +108,7 @@ pub(super) async fn run(args: RunArgs, connection: &Connection) -> Result<i32, F
         .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
     let config = open(&args, &target, connection).await?;
     let mut changes = config.changes();
-    let mut job = Job { args, target };
+    let job = Job { args, target };
     loop {
         match job.run_once(&config, &mut changes, &mut signals).await? {
             Some(code) => return Ok(code),
@@ -160,7 +160,7 @@ impl Job {
 
     /// Runs the command until it ends, or is stopped to be started again: `None`.
     async fn run_once(
-        &mut self,
+        &self,
         config: &Config<ConfigSet>,
         changes: &mut ConfigChanges<ConfigSet>,
         signals: &mut Signals,
@@ -177,10 +177,12 @@ impl Job {
                 code = child.wait() => return Ok(Some(code?)),
                 signal = signals.recv() => child.pass_on(signal),
                 event = changes.next() => match event {
-                    ConfigEvent::Applied { value, .. } if value.revision() != at => {
-                        at = value.revision();
+                    // The latest counts: more than one may have come while the command stopped.
+                    ConfigEvent::Applied { .. } if config.revision() != at => {
+                        let now = config.current();
+                        at = now.revision();
                         self.say(&format!("{} is of revision {at} now", self.target.shown()));
-                        if self.change(&value.set, &child)? {
+                        if self.change(&now.set, &child)? {
                             return stop(child, signals).await;
                         }
                     }

@@ -48,7 +48,7 @@ pub(super) async fn get(
     output: &mut Output,
 ) -> Result<i32, Failure> {
     let target = args.target.target();
-    let values = target.at(&connection.client()?, args.rev).await?;
+    let (values, revision) = target.read(&connection.client()?, args.rev).await?;
     if values.is_empty() {
         let shown = target.shown();
         return Err(Failure::Other(match args.rev {
@@ -58,7 +58,10 @@ pub(super) async fn get(
     }
     if output.is_json() {
         for (name, value) in &values {
-            output.json(&json_of(&target, name, value))?;
+            let mut object = json_of(&target, name, value);
+            // What `set --if-revision` takes.
+            object["revision"] = json!(revision);
+            output.json(&object)?;
         }
         return Ok(exit::OK);
     }

@@ -69,6 +69,15 @@ impl Target {
 
     /// What was published at a revision; 0 means now.
     pub(super) async fn at(&self, client: &Client, revision: i64) -> Result<Values, Failure> {
+        Ok(self.read(client, revision).await?.0)
+    }
+
+    /// What was published at a revision, 0 meaning now, and which revision that is.
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        revision: i64,
+    ) -> Result<(Values, i64), Failure> {
         let range = client.range(&self.key).revision(revision);
         let range = match self.prefix {
             true => range.prefix(),
@@ -79,7 +88,11 @@ impl Target {
             Err(error) => return Err(self.explain(client, revision, error).await),
         };
         let named = |pair: handfast_core::KeyValue| (pair.key.slice(self.key.len()..), pair.value);
-        Ok(read.kvs.into_iter().map(named).collect())
+        let of = match revision {
+            0 => read.header.revision,
+            revision => revision,
+        };
+        Ok((read.kvs.into_iter().map(named).collect(), of))
     }
 
     /// Says of a revision that is gone which ones are not.
