@@ -8,6 +8,7 @@ import sys
 import venv
 from pathlib import Path
 
+import handfast
 import pytest
 
 WHEELS = os.environ.get("HANDFAST_WHEELS", "")
@@ -60,5 +61,10 @@ def test_one_wheel_is_for_all_versions_of_python(wheel):
 
 
 def test_it_is_small(wheel):
-    """A release wheel is a fraction of this; see docs in the README of this folder."""
-    assert wheel.stat().st_size < 32 * MEGABYTE
+    """What is published is built with `--profile wheel`, which takes too long for every run.
+
+    Measured of the same sources: 7.0 MB so, 13.5 MB in a debug build, which is held to what
+    stands for 8 MB.
+    """
+    is_debug = hasattr(handfast._native, "_panicking")
+    assert wheel.stat().st_size < (15 if is_debug else 8) * MEGABYTE

@@ -25,7 +25,9 @@ async def play(steps: list[Step]) -> None:
     server = await asyncio.to_thread(FaultyServer)
     try:
         async with AsyncExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            # A snapshot may be on its way to it still.
+            temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            folder = stack.enter_context(temporary)
             await Everything(server, stack, Path(folder)).play(steps)
     finally:
         await asyncio.to_thread(server.close)
