@@ -1,7 +1,8 @@
 //! `handfast bench`: how fast a server is and what it costs, alone or against another.
 //!
-//! Owns the options and the order of rounds. It must not use the client core: the plain generated
-//! clients cost little, so that the server is measured and not the bench.
+//! Owns the options and the order of rounds. It must not use the client core, but for the
+//! queue: the plain generated clients cost little, so that the server is measured and not the
+//! bench.
 
 mod gauge;
 mod million;
@@ -77,6 +78,12 @@ pub(crate) struct BenchArgs {
     /// Candidates of each election, at least two
     #[arg(long, default_value_t = 20, value_parser = at_least_one)]
     candidates: usize,
+    /// Items that a queue keeps
+    #[arg(long, default_value_t = 1_000, value_parser = at_least_one)]
+    depth: usize,
+    /// Workers that put items into a queue and take them
+    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+    queue_workers: usize,
     /// How long a round lasts [default: 3s, with --vs 1s]
     #[arg(long, value_parser = duration, conflicts_with = "ops")]
     duration: Option<Duration>,
@@ -138,6 +145,10 @@ pub(crate) enum Kind {
     Handoff,
     /// Leaders whose leases run out; how long after that the next leader knows
     Election,
+    /// An item put into a queue and one taken and acknowledged, with the queue of this product
+    Queue,
+    /// An item put into a queue and one taken, as the recipe of etcd's Go client does it
+    QueueGo,
 }
 
 impl Kind {

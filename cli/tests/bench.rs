@@ -8,7 +8,7 @@ use support::Server;
 use support::cluster::{Cluster, Program};
 
 /// Every workload, and how many operations a round of the small options has at least.
-const WORKLOADS: [(&str, u64); 14] = [
+const WORKLOADS: [(&str, u64); 16] = [
     ("put", 60),
     ("get", 60),
     ("range", 60),
@@ -25,10 +25,12 @@ const WORKLOADS: [(&str, u64); 14] = [
     ("handoff", 60),
     // One for each election that is held at a time.
     ("election", 8),
+    ("queue", 60),
+    ("queue-go", 60),
 ];
 
 /// Options that keep a round small.
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 14] = [
     "--warmup=0",
     "--ops=60",
     "--keys=50",
@@ -38,6 +40,8 @@ const SMALL: [&str; 12] = [
     "--storm-leases=30",
     "--candidates=3",
     "--waiters=3",
+    "--depth=30",
+    "--queue-workers=3",
     "--inflight=8",
     "--connections=2",
     "--value-size=32",

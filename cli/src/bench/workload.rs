@@ -10,6 +10,7 @@ mod kv;
 mod lease;
 mod lock;
 mod paced;
+mod queue;
 mod renewal;
 mod storm;
 mod stream;
@@ -40,6 +41,8 @@ pub(super) type Worker = JoinHandle<Result<(), Failure>>;
 pub(super) struct Arena {
     args: BenchArgs,
     channels: Vec<Channel>,
+    /// For what connects by itself.
+    endpoints: String,
     gauge: Rc<Gauge>,
     value: Bytes,
     /// Leases to end after the round.
@@ -54,6 +57,7 @@ impl Arena {
         Arena {
             args: args.clone(),
             channels: target.channels().to_vec(),
+            endpoints: target.address(),
             gauge,
             value: Bytes::from(vec![b'x'; args.value_size]),
             leases: RefCell::default(),
@@ -103,6 +107,8 @@ pub(super) async fn start(kind: Kind, arena: &Rc<Arena>) -> Result<Vec<Worker>, 
         Kind::Lock => lock::start(arena).await,
         Kind::Handoff => handoff::start(arena).await,
         Kind::Election => Ok(election::start(arena)),
+        Kind::Queue => queue::recipe(arena).await,
+        Kind::QueueGo => queue::go(arena).await,
     }
 }
 

@@ -1,0 +1,169 @@
+//! Items put into a queue and taken out again.
+//!
+//! Owns two ways of doing it: the recipe of this product, and what the recipe of etcd's Go client
+//! does, which sorts all items to find the first. The recipe is used as it is, client core and
+//! all: what its workers see of the queue is part of the cost.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use handfast::{Handfast, Queue};
+use handfast_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use handfast_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use handfast_proto::etcdserverpb::request_op::Request;
+use handfast_proto::etcdserverpb::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
+};
+use handfast_proto::mvccpb::KeyValue;
+use tonic::{Code, Status};
+
+use super::super::target::{key, refused};
+use super::kv::op;
+use super::{Arena, Worker, for_each, workers};
+use crate::exit::Failure;
+
+/// A queue of its own for each round: the items of the one before are still there.
+fn name() -> Bytes {
+    static ROUNDS: AtomicU64 = AtomicU64::new(0);
+    let round = ROUNDS.fetch_add(1, Ordering::Relaxed);
+    key(format_args!("queue/{round:08}"))
+}
+
+/// Each worker is a program of its own: it has a session and follows the queue.
+pub(super) async fn recipe(arena: &Rc<Arena>) -> Result<Vec<Worker>, Failure> {
+    let name = name();
+    let filler = open(arena, &name).map_err(|status| refused(&status))?.1;
+    for_each(arena, arena.args.depth, move |arena, _| {
+        let filler = filler.clone();
+        async move {
+            let pushed = filler.push(arena.value.clone()).send().await;
+            pushed.map(drop).map_err(status)
+        }
+    })
+    .await?;
+    Ok(workers(arena, arena.args.queue_workers, move |arena, _| {
+        take_turns(arena, name.clone())
+    }))
+}
+
+fn open(arena: &Arena, name: &Bytes) -> Result<(Handfast, Queue), Status> {
+    let handfast = Handfast::builder().endpoints(&arena.endpoints).build();
+    let handfast = handfast.map_err(status)?;
+    let queue = handfast.queue(name);
+    Ok((handfast, queue))
+}
+
+/// Pushes one, takes one: the queue keeps its length.
+async fn take_turns(arena: Rc<Arena>, name: Bytes) -> Result<(), Status> {
+    let (handfast, queue) = open(&arena, &name)?;
+    let mut worker = queue.worker();
+    while arena.gauge.goes_on() {
+        let start = Instant::now();
+        let push = queue.push(arena.value.clone());
+        push.send().await.map_err(status)?;
+        if let Some(claim) = worker.next().await.map_err(status)? {
+            claim.ack().commit().await.map_err(status)?;
+        }
+        arena.gauge.record(start);
+    }
+    drop(worker);
+    handfast.close().await.map_err(status)
+}
+
+fn status(error: handfast::Error) -> Status {
+    Status::new(Code::Unknown, error.to_string())
+}
+
+/// As etcd's Go client does it.
+pub(super) async fn go(arena: &Rc<Arena>) -> Result<Vec<Worker>, Failure> {
+    let name = name();
+    let prefix = name.clone();
+    for_each(arena, arena.args.depth, move |arena, index| {
+        let item = item(&prefix, usize::MAX, index);
+        async move { enqueue(&arena, 0, item).await }
+    })
+    .await?;
+    Ok(workers(
+        arena,
+        arena.args.queue_workers,
+        move |arena, worker| {
+            let prefix = name.clone();
+            async move {
+                for number in 0.. {
+                    if !arena.gauge.goes_on() {
+                        break;
+                    }
+                    let start = Instant::now();
+                    enqueue(&arena, worker, item(&prefix, worker, number)).await?;
+                    while !dequeue(&arena, worker, &prefix).await? {}
+                    arena.gauge.record(start);
+                }
+                Ok(())
+            }
+        },
+    ))
+}
+
+fn item(prefix: &Bytes, worker: usize, number: usize) -> Bytes {
+    let suffix = format!("/{worker:020}-{number:012}");
+    Bytes::from([prefix, suffix.as_bytes()].concat())
+}
+
+async fn enqueue(arena: &Arena, worker: usize, key: Bytes) -> Result<(), Status> {
+    let absent = Compare {
+        result: CompareResult::Equal as i32,
+        target: CompareTarget::Version as i32,
+        key: key.clone(),
+        target_union: Some(TargetUnion::Version(0)),
+        ..Compare::default()
+    };
+    let put = PutRequest {
+        key,
+        value: arena.value.clone(),
+        ..PutRequest::default()
+    };
+    let txn = TxnRequest {
+        compare: vec![absent],
+        success: vec![op(Request::RequestPut(put))],
+        failure: Vec::new(),
+    };
+    arena.kv(worker).txn(txn).await.map(drop)
+}
+
+/// Takes the oldest item; `false` when another was faster, or there is none.
+async fn dequeue(arena: &Arena, worker: usize, prefix: &Bytes) -> Result<bool, Status> {
+    let first = RangeRequest {
+        key: Bytes::from([prefix, &b"/"[..]].concat()),
+        range_end: Bytes::from([prefix, &b"0"[..]].concat()),
+        sort_target: SortTarget::Mod as i32,
+        sort_order: SortOrder::Ascend as i32,
+        limit: 1,
+        ..RangeRequest::default()
+    };
+    let found = arena.kv(worker).range(first).await?.into_inner();
+    let Some(KeyValue {
+        key, mod_revision, ..
+    }) = found.kvs.into_iter().next()
+    else {
+        return Ok(false);
+    };
+    let unchanged = Compare {
+        result: CompareResult::Equal as i32,
+        target: CompareTarget::Mod as i32,
+        key: key.clone(),
+        target_union: Some(TargetUnion::ModRevision(mod_revision)),
+        ..Compare::default()
+    };
+    let delete = DeleteRangeRequest {
+        key,
+        ..DeleteRangeRequest::default()
+    };
+    let txn = TxnRequest {
+        compare: vec![unchanged],
+        success: vec![op(Request::RequestDeleteRange(delete))],
+        failure: Vec::new(),
+    };
+    Ok(arena.kv(worker).txn(txn).await?.into_inner().succeeded)
+}
