@@ -13,6 +13,8 @@ use crate::{
 
 /// Seeds that CI runs.
 const SEEDS: &str = "500";
+/// Seeds that CI runs about each recipe.
+const RECIPE_SEEDS: &str = "200";
 /// Seeds that CI runs twice, to compare the two.
 const SEEDS_TWICE: &str = "6";
 
@@ -29,16 +31,21 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// What CI runs: many seeds, a few of them twice, and the hunt for every deliberate bug.
+/// What CI runs: many seeds, a few of them twice, the same about each recipe, and the hunts for
+/// every deliberate bug and for clients that do it wrong.
 ///
 /// # Errors
 /// When one of them fails.
 pub(crate) fn step() -> Result<Counts> {
     build()?;
-    let calls: [&[&str]; 3] = [
-        &["--check-determinism", "--seeds", SEEDS_TWICE],
+    let twice = ["--check-determinism", "--seeds", SEEDS_TWICE];
+    let calls: [&[&str]; 6] = [
+        &twice,
         &["--seeds", SEEDS],
         &["--fault", "all"],
+        &[&["--recipe", "all"], &twice[..]].concat(),
+        &["--recipe", "all", "--seeds", RECIPE_SEEDS],
+        &["--recipe", "all", "--mutation", "all"],
     ];
     let mut counts = Counts::default();
     for arguments in calls {

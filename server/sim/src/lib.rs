@@ -102,7 +102,9 @@ fn hunted(args: &Args, faults: &[handfast_fault::Fault]) -> bool {
 fn mutated(args: &Args) -> bool {
     let mut good = true;
     let all = args.recipes.is_empty();
-    let wanted = MUTATIONS.into_iter().filter(|it| all || args.recipes.contains(&it.0));
+    let wanted = MUTATIONS
+        .into_iter()
+        .filter(|it| all || args.recipes.contains(&it.0));
     for mutation in wanted {
         match hunt::hunt_mutation(mutation, args) {
             Ok((seeds, how)) => {

@@ -102,8 +102,13 @@ fn count(story: &Story, outcome: &mut Outcome) {
     outcome.tenures = told.clone().count() + claims;
     let answered = story.once.iter().filter(|call| call.answered.is_some());
     outcome.answered = outcome.tenures + answered.count() + listings + sets + story.views.len();
-    outcome.operations =
-        story.holds.len() + story.once.len() + pushes + claims + listings + sets + story.views.len();
+    outcome.operations = story.holds.len()
+        + story.once.len()
+        + pushes
+        + claims
+        + listings
+        + sets
+        + story.views.len();
 }
 
 /// The run itself.

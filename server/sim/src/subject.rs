@@ -45,6 +45,8 @@ pub(crate) enum Mutation {
     KeepsPlace,
     /// Election: shows the candidate of the last event as the leader.
     ShowsLast,
+    /// Its clock runs at half the rate, which is far more than it promises.
+    SlowClock,
     /// Multi-lock: takes the names one by one.
     TakesOneByOne,
     /// Once: puts a result without the lock, over whatever is there.
@@ -62,20 +64,23 @@ pub(crate) enum Mutation {
 }
 
 /// Each of them, with the recipe it is about and the most seeds that finding it may take.
-pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 16] = [
+pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 19] = [
     (Recipe::Lock, Mutation::JumpsQueue, 10),
     (Recipe::Lock, Mutation::LeavesOther, 10),
     (Recipe::Lock, Mutation::BelievesOn, 20),
     (Recipe::Lock, Mutation::KeepsPlace, 10),
+    (Recipe::Lock, Mutation::SlowClock, 40),
     (Recipe::Election, Mutation::JumpsQueue, 10),
     (Recipe::Election, Mutation::LeavesOther, 10),
     (Recipe::Election, Mutation::BelievesOn, 20),
     (Recipe::Election, Mutation::KeepsPlace, 10),
+    (Recipe::Election, Mutation::SlowClock, 40),
     (Recipe::Election, Mutation::ShowsLast, 10),
     (Recipe::Multi, Mutation::TakesOneByOne, 10),
     (Recipe::Once, Mutation::PutsAnyway, 10),
     (Recipe::Queue, Mutation::AcksUnguarded, 20),
     (Recipe::Queue, Mutation::ClaimsUnready, 20),
+    (Recipe::Queue, Mutation::SlowClock, 60),
     (Recipe::Service, Mutation::ComesBack, 10),
     (Recipe::Service, Mutation::ShowsOld, 10),
     (Recipe::Config, Mutation::AppliesHalf, 20),

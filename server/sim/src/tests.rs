@@ -6,6 +6,7 @@
 mod catch_up;
 mod leaders;
 mod losses;
+mod recipes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -112,5 +112,7 @@ fn apply(process: &Process, client: &str, set: &ConfigSet, before: Option<&Confi
         revision: set.revision(),
         values,
     };
-    process.world.write(|story| story.configs[0].applied.push(applied));
+    process
+        .world
+        .write(|story| story.configs[0].applied.push(applied));
 }

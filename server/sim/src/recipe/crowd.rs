@@ -93,6 +93,7 @@ impl Crowd {
                 false
             }
             None => {
+                process.end();
                 let pause = self.draw(|dice| dice.millis(100..3_000));
                 !self.world.stop.is_cancelled() && {
                     sleep(pause).await;

@@ -42,7 +42,10 @@ async fn several(process: &Process, names: &[&'static str]) {
     let (how, patience) = process.draw(|dice| (dice.below(100), dice.millis(500..9_000)));
     note.waits(patience);
     let waiting = async {
-        let lock = process.handfast.multi_lock(names.to_vec()).timeout(patience);
+        let lock = process
+            .handfast
+            .multi_lock(names.to_vec())
+            .timeout(patience);
         match how {
             0..20 => Ok(match lock.try_acquire().await? {
                 TryMulti::Acquired(guard) => Some(guard),
@@ -80,7 +83,9 @@ async fn one_by_one(process: &Process, one: &'static str, other: &'static str) {
     let lease = process.lease();
     if lease == 0 {
         // The session is opened by this.
-        let _ = process.until_stop(process.handfast.lock(one).try_acquire()).await;
+        let _ = process
+            .until_stop(process.handfast.lock(one).try_acquire())
+            .await;
         return;
     }
     let note = Note::asked(process, HoldKind::Lock, &[one, other]);

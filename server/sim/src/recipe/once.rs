@@ -79,7 +79,9 @@ async fn run(process: &Process, at: usize, tenure: Tenure) -> Result<String, &'s
     for _ in 0..steps {
         sleep(Duration::from_millis(25)).await;
         let now = process.now();
-        process.world.write(|story| story.once[at].runs[index].span.to = now);
+        process
+            .world
+            .write(|story| story.once[at].runs[index].span.to = now);
     }
     if process.draw(|dice| dice.per_mille(150)) {
         return Err("out of luck");

@@ -51,6 +51,9 @@ impl Process {
         let place = world.new_place();
         let clock = MachineClock::new(Duration::from_secs(1_000));
         clock.drift(dice.range(0..2 * DRIFT_PPM) as i64 - DRIFT_PPM as i64);
+        if world.mutation == Some(Mutation::SlowClock) && seat == 0 {
+            clock.drift(-500_000);
+        }
         let (seed, ttl) = (dice.next(), Duration::from_secs(dice.range(TTL)));
         let (session_clock, net) = (clock.clone(), world.cluster.net.clone());
         let handfast = Handfast::builder()
@@ -126,9 +129,16 @@ impl Process {
             .trace
             .note(format_args!("crash {}", self.name));
         self.world.cluster.net.bury(self.place);
-        let now = self.now();
-        self.world.write(|story| mark_crashed(story, &self.name, now));
+        self.end();
         self.life.cancel();
+    }
+
+    /// Ends everything that the program has in the story; what it did within the instant of its
+    /// crash, too.
+    pub(crate) fn end(&self) {
+        let now = self.now();
+        self.world
+            .write(|story| mark_crashed(story, &self.name, now));
     }
 
     /// Stands still for a while: its clock shows so only when it goes on, before anything reaches
@@ -156,7 +166,8 @@ impl Process {
 
     /// Lets the clock run at another rate.
     pub(crate) fn drift(&self) {
-        if *self.asleep.borrow() {
+        let slow = self.world.mutation == Some(Mutation::SlowClock);
+        if slow || *self.asleep.borrow() {
             return;
         }
         let ppm = self.draw(|dice| dice.range(0..2 * DRIFT_PPM)) as i64 - DRIFT_PPM as i64;

@@ -95,7 +95,9 @@ async fn push(process: &Process, queue: &Queue) {
         process.awake().await;
         if let Some(Ok(_)) = sent {
             let now = process.now();
-            process.world.write(|story| story.queues[0].pushes[at].told = Some(now));
+            process
+                .world
+                .write(|story| story.queues[0].pushes[at].told = Some(now));
             before = Some(id);
         }
         if process.draw(|dice| dice.per_mille(100)) {
@@ -128,7 +130,9 @@ async fn workers(process: &Process, queue: &Queue) {
             let next = process.until_stop(timeout(mind, worker.next())).await;
             process.awake().await;
             let now = process.now();
-            process.world.write(|story| story.queues[0].waits[at].span.to = now);
+            process
+                .world
+                .write(|story| story.queues[0].waits[at].span.to = now);
             match next {
                 Some(Ok(Ok(Some(claim)))) => one(process, claim).await,
                 _ => break,
@@ -157,7 +161,9 @@ async fn one(process: &Process, claim: Guard) {
     });
     let edit = |edit: &dyn Fn(&mut Claim, u64)| {
         let now = process.now();
-        process.world.write(|story| edit(&mut story.queues[0].claims[at], now));
+        process
+            .world
+            .write(|story| edit(&mut story.queues[0].claims[at], now));
     };
     let end = |how: Claimed| edit(&move |claim, now| claim.ended = Some((now, how)));
     let until = now + process.draw(|dice| dice.range(10..700)) * 1_000_000;
@@ -181,7 +187,13 @@ async fn one(process: &Process, claim: Guard) {
         0..6 => {
             end(Claimed::AckOpen);
             let effect = format!("{EFFECTS}{id}");
-            if claim.ack().put(effect, process.name.clone()).commit().await.is_ok() {
+            if claim
+                .ack()
+                .put(effect, process.name.clone())
+                .commit()
+                .await
+                .is_ok()
+            {
                 end(Claimed::Acked);
             }
         }
@@ -219,7 +231,11 @@ async fn ack_unguarded(process: &Process, claim: Guard) {
 /// Claims any item that nobody has.
 async fn claim_unready(process: &Process) {
     let lease = process.lease();
-    let answer = process.client().range(format!("{PREFIX}items/")).prefix().await;
+    let answer = process
+        .client()
+        .range(format!("{PREFIX}items/"))
+        .prefix()
+        .await;
     let Ok(answer) = answer else { return };
     let Some(item) = process.draw(|dice| dice.pick(&answer.kvs).cloned()) else {
         return;
@@ -238,7 +254,11 @@ async fn claim_unready(process: &Process) {
     if txn.commit().await.is_ok_and(|answer| answer.succeeded) {
         sleep(Duration::from_millis(100)).await;
         let mine = Compare::value(claim.clone()).eq("mine");
-        let txn = process.client().txn().when([mine]).then([Op::delete(claim)]);
+        let txn = process
+            .client()
+            .txn()
+            .when([mine])
+            .then([Op::delete(claim)]);
         let _ = txn.repeatable().commit().await;
     }
 }

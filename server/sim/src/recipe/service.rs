@@ -44,9 +44,13 @@ async fn register(process: &Process) {
         let wait = process.draw(|dice| dice.millis(0..9_000));
         let service = process.handfast.service(NAME);
         let addr = format!("{}:80", process.name);
-        let listing = service.instance(instance.clone(), addr).wait(wait).register();
-        let Some(Ok(Ok(registration))) =
-            process.until_stop(timeout(Duration::from_secs(12), listing)).await
+        let listing = service
+            .instance(instance.clone(), addr)
+            .wait(wait)
+            .register();
+        let Some(Ok(Ok(registration))) = process
+            .until_stop(timeout(Duration::from_secs(12), listing))
+            .await
         else {
             continue;
         };
@@ -63,7 +67,9 @@ async fn register(process: &Process) {
         });
         let edit = |edit: &dyn Fn(&mut Registration, u64)| {
             let now = process.now();
-            process.world.write(|story| edit(&mut story.services[0].registrations[at], now));
+            process
+                .world
+                .write(|story| edit(&mut story.services[0].registrations[at], now));
         };
         let updates = process.draw(|dice| dice.range(0..6));
         for _ in 0..updates {
@@ -136,5 +142,7 @@ fn note(process: &Process, observer: &str, revision: i64, list: &ServiceList) {
         revision,
         instances: listed.collect(),
     };
-    process.world.write(|story| story.services[0].listings.push(listing));
+    process
+        .world
+        .write(|story| story.services[0].listings.push(listing));
 }

@@ -31,7 +31,10 @@ impl Note {
     pub(super) fn asked(process: &Process, kind: HoldKind, names: &[&'static str]) -> Note {
         let hold = Hold {
             kind,
-            names: names.iter().map(|name| Bytes::from_static(name.as_bytes())).collect(),
+            names: names
+                .iter()
+                .map(|name| Bytes::from_static(name.as_bytes()))
+                .collect(),
             client: process.name.clone(),
             asked: process.now(),
             until: None,
@@ -48,7 +51,8 @@ impl Note {
 
     fn edit(&self, edit: impl FnOnce(&mut Hold, u64)) {
         let now = self.world.now();
-        self.world.write(|story| edit(&mut story.holds[self.at], now));
+        self.world
+            .write(|story| edit(&mut story.holds[self.at], now));
     }
 
     /// Waiting ends by itself after `patience`.
@@ -138,10 +142,19 @@ pub(super) async fn work(process: Arc<Process>, kind: HoldKind) {
 pub(super) async fn last(process: Arc<Process>, names: &[&'static str]) {
     for &name in names {
         let leads = name.starts_with("election");
-        let kind = if leads { HoldKind::Election } else { HoldKind::Lock };
+        let kind = if leads {
+            HoldKind::Election
+        } else {
+            HoldKind::Lock
+        };
         let note = Note::asked(&process, kind, &[name]);
         let grip = match leads {
-            true => process.handfast.election(name).campaign().await.map(Grip::Leader),
+            true => process
+                .handfast
+                .election(name)
+                .campaign()
+                .await
+                .map(Grip::Leader),
             false => process.handfast.lock(name).acquire().await.map(Grip::Lock),
         };
         match grip {
@@ -183,7 +196,12 @@ async fn acquire(process: &Process, name: &str, note: &Note) -> Option<Result<Gr
     let waiting = async {
         if name.starts_with("election") {
             let election = process.handfast.election(name).value(process.name.clone());
-            return election.timeout(patience).campaign().await.map(Grip::Leader).map(Some);
+            return election
+                .timeout(patience)
+                .campaign()
+                .await
+                .map(Grip::Leader)
+                .map(Some);
         }
         let lock = process.handfast.lock(name).timeout(patience);
         match how {
@@ -259,7 +277,11 @@ pub(super) async fn keep(process: &Process, tenure: &Tenure, note: &Note) -> boo
                 }
             }
             2 if tenure.kind() == handfast::Kind::Election => {
-                let value = format!("{} {}", process.name, process.draw(|dice| dice.below(1_000)));
+                let value = format!(
+                    "{} {}",
+                    process.name,
+                    process.draw(|dice| dice.below(1_000))
+                );
                 // Whether it is announced is for observers to see.
                 let _ = tenure.proclaim(value).await;
             }
@@ -316,7 +338,9 @@ async fn jump(process: &Process, kind: HoldKind, name: &'static str) {
     let lease = process.lease();
     if lease == 0 {
         // The session is opened by this.
-        let _ = process.until_stop(process.handfast.lock(name).try_acquire()).await;
+        let _ = process
+            .until_stop(process.handfast.lock(name).try_acquire())
+            .await;
         return;
     }
     let note = Note::asked(process, kind, &[name]);
@@ -361,7 +385,11 @@ async fn show_last(process: &Process, name: &'static str, count: u32) {
     let Ok(answer) = answer else { return };
     let last = answer.kvs.iter().max_by_key(|pair| pair.mod_revision);
     if let Some(pair) = last {
-        let shown = (answer.header.revision, pair.create_revision, pair.value.clone());
+        let shown = (
+            answer.header.revision,
+            pair.create_revision,
+            pair.value.clone(),
+        );
         see(process, name, count, shown);
     }
 }

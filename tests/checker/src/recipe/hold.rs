@@ -259,8 +259,12 @@ impl Judge<'_> {
             };
             let by = self.time.by(revision);
             let with_lease = self.sessions.is_over(place.lease(), revision);
-            let meddled = self.meddled(place.lease(), &place.key);
-            let meddled = meddled.is_some_and(|at| at <= by);
+            // Whose place under one of several names is gone leaves the others.
+            let together = self.time.log.events(place.created);
+            let meddled = self.story.meddlings.iter().any(|it| {
+                let same = together.iter().any(|event| event.kv.key == it.key);
+                it.at <= by && (it.lease != 0 && it.lease == place.lease() || same)
+            });
             if with_lease || meddled || self.may_have_left(place, by) {
                 continue;
             }

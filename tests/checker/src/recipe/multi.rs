@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{
     Broken, Findings, Hold, Invariant, Story,
     line::{Line, own_name},
+    lives::Life,
     timeline::{Timeline, at},
 };
 
@@ -26,7 +27,7 @@ pub(super) fn check(story: &Story, time: &Timeline) -> Vec<Broken> {
         whole(hold, story, &lines, &mut found);
         granted_in_time(hold, story, time, &lines, &mut found);
     }
-    crossed(&lines, &mut found);
+    crossed(story, time, &lines, &mut found);
     found.0
 }
 
@@ -98,29 +99,49 @@ fn granted_in_time(
     }
 }
 
-/// M2: two of them stand in the same order wherever both stand, so that waits form no circle.
-fn crossed(lines: &BTreeMap<&Bytes, Line>, found: &mut Findings) {
-    let mut orders: BTreeMap<(Bytes, Bytes), &Bytes> = BTreeMap::new();
+/// M2: two that wait stand in the same order wherever both stand, so that waits form no circle.
+fn crossed(story: &Story, time: &Timeline, lines: &BTreeMap<&Bytes, Line>, found: &mut Findings) {
     for (name, line) in lines {
         for (index, older) in line.places.iter().enumerate() {
             let younger = line.places[index + 1..].iter();
             for younger in younger.take_while(|it| it.created < older.end()) {
-                let pair = (own_name(older), own_name(younger));
-                let crossed = orders.get(&(pair.1.clone(), pair.0.clone()));
-                let meet = crossed.is_some_and(|other| {
-                    let both = |own: &Bytes, token: i64| {
-                        lines[*other].places.iter().any(|it| {
-                            own_name(it) == *own && it.created < older.end() && token < it.end()
-                        })
+                let others = lines.iter().filter(|(other, _)| *other > name);
+                for (other, there) in others {
+                    let Some((from, to)) = turned(there, older, younger) else {
+                        continue;
                     };
-                    both(&pair.0, older.created) && both(&pair.1, younger.created)
-                });
-                if meet {
-                    let what = format!("{pair:?} stand crosswise under {name:?} and elsewhere");
-                    found.add(Invariant::M2, what);
+                    let to = if to > time.log.to {
+                        time.end()
+                    } else {
+                        time.not_before(to)
+                    };
+                    if time.calm(time.by(from), to) > story.prompt {
+                        let pair = (own_name(older), own_name(younger));
+                        let what = format!("{pair:?} wait for each other: {name:?}, {other:?}");
+                        found.add(Invariant::M2, what);
+                    }
                 }
-                orders.entry(pair).or_insert(name);
             }
         }
     }
+}
+
+/// From which revision to which two stand the other way round here than they do elsewhere.
+fn turned(line: &Line, older: &Life, younger: &Life) -> Option<(i64, i64)> {
+    let same = |one: &Life, other: &Life| {
+        own_name(one) == own_name(other) && one.created < other.end() && other.created < one.end()
+    };
+    let first = line.places.iter().filter(|it| same(it, younger));
+    let pairs = first.flat_map(|first| {
+        let second = line.places.iter().filter(|it| same(it, older));
+        let second = second.filter(|it| first.created < it.created);
+        second.map(move |second| [first, second, older, younger])
+    });
+    let spans = pairs.map(|four| {
+        let from = four.iter().map(|it| it.created).max().unwrap_or(0);
+        (from, four.iter().map(|it| it.end()).min().unwrap_or(0))
+    });
+    spans
+        .filter(|(from, to)| from < to)
+        .max_by_key(|(from, to)| to - from)
 }

@@ -58,9 +58,12 @@ fn m2_crosswise_places_and_a_grant_that_does_not_come() {
     pen.put("b/2", "", 2);
     let token = pen.put("b/1", "", 1);
     pen.put("a/2", "", 2);
+    pen.pass(10);
     let left = pen.write(&[], &["a/1", "b/1", "a/2", "b/2"]);
-    let found = broken(&story(pen, token, token, left));
-    assert!(found.contains(&Invariant::M2), "{found:?}");
+    let mut crossed = story(pen, token, left, left);
+    assert!(broken(&crossed).contains(&Invariant::M2));
+    crossed.calm[0].to = time(8);
+    assert!(!broken(&crossed).contains(&Invariant::M2));
     let mut pen = Pen::new();
     pen.session("p", 1);
     let token = pen.write(&[("a/1", "", 1), ("b/1", "", 1)], &[]);
