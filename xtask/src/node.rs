@@ -6,12 +6,18 @@ use std::process::Command;
 
 use crate::{Result, metadata::cargo, provide, report, report::Counts, root};
 
+/// Ends well in a Node that is new enough.
+const IS_NEW: &str = "\
+const [major, minor] = process.versions.node.split('.').map(Number);
+process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1);";
+
 /// Runs everything; the counts are those of Node's test runner.
 ///
 /// # Errors
 /// When Node is missing, or a part fails.
 pub(crate) fn step() -> Result<Counts> {
-    if !provide::is_installed("node") || !provide::is_installed("npm") {
+    let is_new = Command::new("node").args(["--eval", IS_NEW]).status();
+    if !is_new.is_ok_and(|status| status.success()) || !provide::is_installed("npm") {
         return Err("needed: Node 20.19 or newer, with npm".into());
     }
     // Exactly what the lock file says; it names no registry, so that any will do.

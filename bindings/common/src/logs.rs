@@ -96,6 +96,11 @@ pub fn set_level(level: Option<Level>) {
     tracing::callsite::rebuild_interest_cache();
 }
 
+/// Counts a record that the host's own queue had no room for; it is reported with the next one.
+pub fn note_dropped() {
+    DROPPED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Waits until the records made so far were given to the sink, for at most `limit`; whether they
 /// were.
 #[must_use]
@@ -218,7 +223,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToForwarder {
             unix_ms: now(),
         };
         if let Err(TrySendError::Full(_)) = forwarder.queue.try_send(Message::Record(record)) {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+            note_dropped();
         }
     }
 }

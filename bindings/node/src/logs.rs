@@ -50,12 +50,21 @@ pub fn set_log_sink(
     let call = sink
         .build_threadsafe_function::<Record>()
         .weak::<true>()
+        .max_queue_size::<{ logs::CAPACITY }>()
         .build_callback(|context| Ok(arguments((NativeRecord::from(context.value),))))?;
     let installed = logs::install(
         level,
-        Box::new(move |record| {
-            call.call(record, ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok
-        }),
+        Box::new(
+            move |record| match call.call(record, ThreadsafeFunctionCallMode::NonBlocking) {
+                Status::Ok => true,
+                // The event loop is held up: it must neither be waited for nor pile them up.
+                Status::QueueFull => {
+                    logs::note_dropped();
+                    true
+                }
+                _ => false,
+            },
+        ),
     );
     Ok(Either::A(installed.map_err(no_threads)?))
 }
