@@ -37,10 +37,10 @@ impl Discover {
         Self { service, window }
     }
 
-    /// Within which time so many deaths are not believed (default: this handle's TTL, and no
-    /// less than 5 s; should be that of the registered programs). When more than half of the instances, and at least
-    /// three, die within it, they are kept as suspects for three times as long, or until a call
-    /// to them fails. Zero believes everything.
+    /// Within which time so many deaths are not believed (default: this handle's TTL, and no less
+    /// than 5 s; should be that of the registered programs). When more than half of the instances,
+    /// and at least three, die within it, they are kept as suspects for three times as long, or
+    /// until a call to them fails. Zero believes everything.
     pub fn guard(mut self, window: Duration) -> Self {
         self.window = window;
         self
