@@ -2,7 +2,7 @@
 //!
 //! Owns the class. Giving back what is held is `handfast_bindings`'.
 
-use handfast::{LostReason, Tenure};
+use handfast::{Failed, LostReason, Tenure};
 use handfast_bindings::holding::{self, Guard};
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -11,8 +11,7 @@ use crate::{
     call::Call,
     convert::ToPython,
     errors::{Failure, raise},
-    queue,
-    request::{RawCompare, RawOp, Request},
+    request::{RawCompare, RawOp, Request, ops},
     rt::Local,
 };
 
@@ -112,14 +111,21 @@ impl Holding {
 
     /// Acknowledges the claimed item, and makes the writes with it: the revision.
     fn ack(&self, py: Python<'_>, then: Vec<RawOp>) -> PyResult<Call> {
+        let then = raise(py, ops(then))?;
         let claim = raise(py, self.0.get()?.take_claim())?;
-        raise(py, queue::ack(claim, then))
+        let ack = claim.ack().then(then);
+        Ok(Call::shielded(
+            async move { Ok(ack.commit().await?.revision) },
+        ))
     }
 
     /// Gives the claimed item back as failed: whether it is a dead letter now.
     fn nack(&self, py: Python<'_>, why: String) -> PyResult<Call> {
         let claim = raise(py, self.0.get()?.take_claim())?;
-        Ok(queue::nack(claim, why))
+        Ok(Call::shielded(async move {
+            let failed = claim.nack(why).await?;
+            Ok(matches!(failed, Failed::Dead))
+        }))
     }
 
     /// Announces another value as the leader.

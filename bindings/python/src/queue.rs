@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use handfast::{
-    Claim, Condition, Control, DeadLetter, Failed, Pushed, QueueItem, QueueStatus, Reason, Why,
+    Claim, Condition, Control, DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Why,
 };
 use handfast_bindings::holding::Guard;
 use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
@@ -16,7 +16,6 @@ use crate::{
     convert::{self, ToPython, list},
     errors::{Failure, optional_duration, raise},
     holding::Holding,
-    request::{RawOp, ops},
     rt::Local,
 };
 
@@ -164,22 +163,6 @@ impl Worker {
             async move { Ok(worker.lock().await.next().await?) },
         ))
     }
-}
-
-/// Acknowledges a claim, and makes the writes with it: the revision.
-pub(crate) fn ack(claim: Claim, then: Vec<RawOp>) -> Result<Call, Failure> {
-    let ack = claim.ack().then(ops(then)?);
-    Ok(Call::shielded(
-        async move { Ok(ack.commit().await?.revision) },
-    ))
-}
-
-/// Gives a claim back as failed: whether the item is dead now.
-pub(crate) fn nack(claim: Claim, why: String) -> Call {
-    Call::shielded(async move {
-        let failed = claim.nack(why).await?;
-        Ok(matches!(failed, Failed::Dead))
-    })
 }
 
 impl ToPython for bool {
