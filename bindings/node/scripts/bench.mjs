@@ -1,5 +1,5 @@
-// How long a lock and an unlock take, 64 at once, each on a name of its own. What the Rust client
-// needs for the same is told by `handfast bench lock`. Build both with --release.
+// How long a lock and an unlock take, 64 at once, each on a name of its own. The same of the Rust
+// client: bindings/common/examples/lock_cycles.rs. Build both with --release.
 //
 //     node scripts/bench.mjs ENDPOINT [SECONDS]
 
