@@ -137,7 +137,7 @@ pub fn check(story: &Story) -> Vec<Broken> {
     for config in &story.configs {
         found.extend(config::check(config, story, &time));
     }
-    found.sort_by(|a, b| a.invariant.cmp(&b.invariant));
+    found.sort_by_key(|found| found.invariant);
     let mut kept: Vec<Broken> = Vec::new();
     for one in found {
         let same = kept.iter().filter(|it| it.invariant == one.invariant);
