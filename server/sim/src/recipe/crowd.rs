@@ -132,7 +132,7 @@ impl Crowd {
                 22..42 => {
                     let span = self.draw(|dice| dice.millis(300..8_000));
                     // It goes on while other things happen.
-                    let _ = tokio::spawn(async move { victim.pause(span).await });
+                    tokio::spawn(async move { victim.pause(span).await });
                 }
                 42..60 => self.cut(&victim).await,
                 60..72 => self.revoke(&victim).await,
