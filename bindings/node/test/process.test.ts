@@ -1,7 +1,9 @@
 // The process around it: its end, its threads, its signals, its logs.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { Server, connect, setLogSink, type LogRecord } from 'handfast';
@@ -112,18 +114,21 @@ test('SIGINT ends a client command that does not wait for it', async () => {
   assert.ok(ended.signal === 'SIGINT' || ended.code !== null, ended.output);
 });
 
-test('an embedded server serves, keeps its data and stops', async () => {
-  const folder = `${server.dataDir}-embedded`;
+test('an embedded server serves, keeps its data and stops', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'handfast-embedded-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
   const running = await Server.start({ dataDir: folder, name: 'n1' });
   const hf = await connect(running.endpoint);
   await hf.put('k', 'v');
   await hf.close();
   await running.close();
   await running.close();
-  await using again = await Server.start({ dataDir: folder });
-  await using client = await connect(again.endpoint);
+  const again = await Server.start({ dataDir: folder });
+  const client = await connect(again.endpoint);
   assert.equal((await client.get('k'))?.text, 'v');
   await assert.rejects(Server.start({ dataDir: folder }));
+  await client.close();
+  await again.close();
 });
 
 test('log records come, and a sink that throws hurts nobody', async () => {
