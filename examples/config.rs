@@ -1,7 +1,7 @@
 //! Configuration published once and in force everywhere: typed, checked, changed as a whole, and
 //! there when no server is.
 //!
-//! `cargo run --example config` plays it with a server of its own.
+//! `cargo run -p handfast-examples --example config` plays it with a server of its own.
 
 use std::path::Path;
 

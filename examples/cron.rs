@@ -1,8 +1,8 @@
 //! One job, several machines: whoever creates the key works, the others name the holder and wait.
 //!
-//! `cargo run --example cron` plays it with two workers and a server of its own.
-//! `cargo run --example cron -- --endpoints http://127.0.0.1:2379 --name anna` is one worker, also
-//! against etcd; start another with another name, and kill one of the two.
+//! `cargo run -p handfast-examples --example cron` plays it with a server of its own. With
+//! `-- --endpoints http://127.0.0.1:2379 --name anna` behind it, it is one worker, also against
+//! etcd; start another with another name, and kill one of the two.
 //!
 //! It uses a transaction and a lease, as the documents of etcd do. A program would rather take a
 //! lock of the crate `handfast`, which also tells it when the lock is lost.

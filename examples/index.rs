@@ -1,7 +1,7 @@
 //! One machine builds the index, all use it; who builds is elected by coming first, and when the
 //! builder fails or dies another one takes over.
 //!
-//! `cargo run --example build_index` plays it with three nodes and a server of its own.
+//! `cargo run -p handfast-examples --example index` plays it with a server of its own.
 
 use std::{
     collections::BTreeMap,
