@@ -92,7 +92,7 @@ export class Config<T> implements AsyncDisposable {
       const event = await crossing(signal, (token) => feed.next(token));
       if (event == null) return null;
       const current = this.#read();
-      if (current === undefined || current === told) return [];
+      if (current === undefined || current.revision === told?.revision) return [];
       told = current;
       return [current];
     };
@@ -129,13 +129,19 @@ export class Config<T> implements AsyncDisposable {
   /** Looks at what is published, and makes a value of it once. */
   #read(): ConfigValue<T> | undefined {
     const set = unwrap(this.#native.current());
-    if (set.revision === this.#seen) return this.#current;
-    this.#seen = set.revision;
-    const { entries, revision, source } = set;
+    const { entries, revision } = set;
+    const source = set.source as ConfigValue<T>['source'];
+    if (revision === this.#seen) {
+      // What began as a snapshot is the server's word once a server has confirmed it.
+      const current = this.#current;
+      if (current?.revision === revision && current.source !== source) this.#current = { ...current, source };
+      return this.#current;
+    }
+    this.#seen = revision;
     if (entries.length === 0 && this.#current?.source === 'default') return this.#current;
     try {
       const value = this.#decode(new Map(entries.map(({ name, value }) => [String(name), value as Buffer])));
-      this.#current = { value, revision, source: source as ConfigValue<T>['source'] };
+      this.#current = { value, revision, source };
       this.#problem = null;
     } catch (error) {
       this.#problem = { revision, error };
