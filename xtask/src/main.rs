@@ -6,6 +6,7 @@
 mod bench;
 mod metadata;
 mod node;
+mod parity;
 mod provide;
 mod report;
 mod sim;

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use crate::{Result, metadata::cargo, provide, report, report::Counts, root};
+use crate::{Result, metadata::cargo, parity, provide, report, report::Counts, root};
 
 /// Ends well in a Node that is new enough.
 const IS_NEW: &str = "\
@@ -25,8 +25,12 @@ pub(crate) fn step() -> Result<Counts> {
     provide::run(npm().args(install))?;
     provide::run(npm().args(["run", "--silent", "native"]))?;
     provide::run(npm().args(["run", "--silent", "build"]))?;
-    let counts = report::counted(npm().args(["run", "--silent", "test"]))?;
+    let mut tests = npm();
+    tests.args(["run", "--silent", "test"]);
+    let counts = report::counted(tests.env(parity::RESULTS, parity::results()))?;
     provide::run(npm().args(["run", "--silent", "packed"]))?;
+    // The last of the languages.
+    parity::check()?;
     Ok(counts)
 }
 
