@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     Result, bench,
     metadata::cargo,
-    node, provide, report,
+    node, parity, provide, report,
     report::{Counts, Report},
     root, sim, snippets, tidy,
 };
@@ -153,6 +153,7 @@ fn python() -> Result<Counts> {
         command.current_dir(root());
         command.env("HANDFAST_BIN", root().join("target/debug/handfast"));
         command.env("HANDFAST_WHEELS", &wheels);
+        command.env(parity::RESULTS, parity::results());
         command
     };
     let manifest = "bindings/python/Cargo.toml";
