@@ -1,6 +1,6 @@
 //! What cargo knows of the workspace and its dependencies.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 
@@ -21,6 +21,23 @@ pub(crate) struct Package {
 /// # Errors
 /// When cargo fails.
 pub(crate) fn packages() -> Result<Vec<Package>> {
+    let metadata = read()?;
+    Ok(list(&metadata["packages"]).map(package).collect())
+}
+
+/// The names of all integration tests of the workspace, each once.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn test_targets() -> Result<BTreeSet<String>> {
+    let metadata = read()?;
+    let own = list(&metadata["packages"]).filter(|package| package["source"].is_null());
+    let targets = own.flat_map(|package| list(&package["targets"]));
+    let tests = targets.filter(|target| list(&target["kind"]).any(|kind| kind == "test"));
+    Ok(tests.map(|target| text(&target["name"])).collect())
+}
+
+fn read() -> Result<Value> {
     let mut command = Command::new(cargo());
     command
         .args(["metadata", "--format-version", "1", "--locked"])
@@ -29,8 +46,7 @@ pub(crate) fn packages() -> Result<Vec<Package>> {
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    Ok(list(&metadata["packages"]).map(package).collect())
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The cargo that runs this program.

@@ -15,6 +15,13 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Counts) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+    }
+}
+
 /// The outcome of all steps so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -39,8 +46,7 @@ impl Report {
         } else if counts == Counts::default() {
             counts.passed += 1;
         }
-        self.total.passed += counts.passed;
-        self.total.failed += counts.failed;
+        self.total += counts;
         let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
         let took = seconds(begun.elapsed());
         let line = format!(
@@ -84,8 +90,7 @@ pub(crate) fn counted(command: &mut Command) -> Result<Counts> {
             let line = line?;
             println!("{line}");
             if let Some(more) = tests_of(&line) {
-                counts.passed += more.passed;
-                counts.failed += more.failed;
+                counts += more;
             }
         }
     }

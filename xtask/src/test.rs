@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     Result, bench,
-    metadata::cargo,
+    metadata::{self, cargo},
     node, parity, provide, report,
     report::{Counts, Report},
     root, sim, snippets, tidy,
@@ -96,13 +96,30 @@ fn build() -> Result<Counts> {
     ]))
 }
 
+/// The test target of client and recipes that has a server for each test.
+const ETCD: &str = "etcd";
+/// How many of its tests run at once: they wait for their servers most of the time.
+const WAITING_TESTS: &str = "6";
+
 /// Unit, integration, end-to-end and documentation tests of the workspace.
 fn tests() -> Result<Counts> {
-    let mut command = in_root(&["test", "--workspace", "--no-fail-fast"]);
+    let targets = metadata::test_targets()?;
+    let others = targets.iter().filter(|name| *name != ETCD);
+    let others = others.flat_map(|name| ["--test", name]);
+    let most: Vec<&str> = ["--lib", "--bins"].into_iter().chain(others).collect();
     let built = root().join("target").join("debug");
-    command.env("HANDFAST_BIN", built.join("handfast"));
-    command.env("HANDFAST_EXAMPLES", built.join("examples"));
-    report::counted(&mut command)
+    let counted = |chosen: &[&str], at_once: Option<&str>| {
+        let mut command = in_root(&["test", "--workspace", "--no-fail-fast"]);
+        command.args(chosen);
+        command.env("HANDFAST_BIN", built.join("handfast"));
+        command.env("HANDFAST_EXAMPLES", built.join("examples"));
+        command.envs(at_once.map(|at_once| ("RUST_TEST_THREADS", at_once)));
+        report::counted(&mut command)
+    };
+    let mut counts = counted(&most, None)?;
+    counts += counted(&["--test", ETCD], Some(WAITING_TESTS))?;
+    counts += counted(&["--doc"], None)?;
+    Ok(counts)
 }
 
 /// Tests of the client side that need what the server does not serve yet.
@@ -128,9 +145,10 @@ fn on_handfast() -> Result<Counts> {
         "--workspace",
         "--no-fail-fast",
         "--test",
-        "etcd",
+        ETCD,
         "--",
     ]);
+    command.env("RUST_TEST_THREADS", WAITING_TESTS);
     command.env("PATH", std::env::join_paths(first)?);
     command.args(NOT_SERVED_YET.iter().flat_map(|test| ["--skip", test]));
     report::counted(&mut command)

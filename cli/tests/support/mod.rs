@@ -8,7 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -56,14 +56,7 @@ pub(crate) fn run(args: &[&str]) -> Said {
     handfast(args).output().unwrap().into()
 }
 
-/// A port nobody uses at the moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
+pub(crate) use handfast_ports::free_port;
 
 /// A process that is killed when the test is over.
 pub(crate) struct Process {

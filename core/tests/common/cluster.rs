@@ -5,14 +5,13 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use handfast_core::{Client, ErrorKind};
+use handfast_ports::free_ports;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -242,20 +241,4 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// Ports for one test: free now, and below those the kernel hands out by itself, so that they
-/// stay free while a server restarts.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = std::process::id() * 97;
-    std::array::from_fn(|_| {
-        loop {
-            let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-            let port = 10_000 + u16::try_from(number).unwrap();
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        }
-    })
 }

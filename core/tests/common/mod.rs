@@ -13,8 +13,9 @@ use std::{
     time::Duration,
 };
 
-pub use cluster::{Cluster, free_ports};
+pub use cluster::Cluster;
 use handfast_core::{Client, WatchEvent, WatchStream};
+use handfast_ports::free_ports;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 use tokio::{

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::clients::{PATIENCE, get};
+use handfast_ports::free_port;
 use handfast_proto::etcdserverpb::kv_client::KvClient;
 use tonic::transport::Channel;
 
@@ -14,14 +15,6 @@ pub(crate) struct Etcd {
     pub(crate) endpoint: String,
     process: Child,
     _dir: TempDir,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 impl Etcd {

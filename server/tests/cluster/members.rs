@@ -268,10 +268,5 @@ pub(crate) fn config(name: &str, peer_url: &Url, data_dir: &Path) -> Config {
 
 /// Ports that nobody listens on at the moment.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
-        .collect();
-    held.iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect()
+    (0..count).map(|_| handfast_ports::free_port()).collect()
 }

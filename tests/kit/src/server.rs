@@ -5,7 +5,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::OnceLock,
@@ -51,8 +51,8 @@ impl Server {
         }
         let mut process = Process {
             running: None,
-            client: free_port(),
-            peer: free_port(),
+            client: free_address(),
+            peer: free_address(),
             dir: tempfile::tempdir().expect("a temporary directory"),
         };
         process.start();
@@ -203,7 +203,6 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound")
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], handfast_ports::free_port()))
 }

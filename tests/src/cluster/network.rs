@@ -12,7 +12,9 @@ use super::{
     namespaces::Namespaces,
     proxy::{Processes, Proxy},
 };
-use crate::{Result, harness::free_port};
+use handfast_ports::free_port;
+
+use crate::Result;
 
 /// How members reach each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl Network {
             Wiring::Proxies => {
                 let mut proxies = Vec::new();
                 for to in 0..size {
-                    let (client, peer, door) = (free_port()?, free_port()?, free_port()?);
+                    let (client, peer, door) = (free_port(), free_port(), free_port());
                     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, peer));
                     let (links, processes) = (Arc::clone(&links), Arc::clone(&processes));
                     let proxy = Proxy::start(door, to, target, links, processes).await?;
@@ -92,7 +94,7 @@ impl Network {
             }
             Wiring::Direct => {
                 for _ in 0..size {
-                    let (client, peer) = (free_port()?, free_port()?);
+                    let (client, peer) = (free_port(), free_port());
                     let peer = format!("127.0.0.1:{peer}");
                     addresses.push(Addresses {
                         client: format!("127.0.0.1:{client}"),

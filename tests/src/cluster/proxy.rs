@@ -188,7 +188,9 @@ async fn pump(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cluster::links::Condition, harness::free_port};
+    use handfast_ports::free_port;
+
+    use crate::cluster::links::Condition;
 
     /// This process is member 0 and calls member 1, an echo.
     async fn echo() -> (Proxy, Arc<Links>, TcpStream) {
@@ -204,7 +206,7 @@ mod tests {
         });
         let links = Arc::new(Links::new(2));
         let processes = Arc::new(Mutex::new(vec![Some(std::process::id()), None]));
-        let port = free_port().unwrap();
+        let port = free_port();
         let proxy = Proxy::start(port, 1, target, Arc::clone(&links), processes);
         let proxy = proxy.await.unwrap();
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();

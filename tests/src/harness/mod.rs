@@ -5,12 +5,10 @@
 mod binary;
 mod etcdctl;
 mod http;
-mod port;
 mod server;
 
 pub use binary::{Subject, example, find, handfast, target_directory};
 pub use etcdctl::{Etcdctl, Output, Running};
 pub use http::http_get;
-pub use port::free_port;
 pub(crate) use server::clean_environment;
 pub use server::{Server, Setup};

@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use handfast_ports::free_port;
 use handfast_proto::etcdserverpb::RangeRequest;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Subject, free_port};
+use super::Subject;
 use crate::{Result, client::Client};
 
 /// How long a server may take until its first linearizable read: generous, for a busy machine.
@@ -178,7 +179,7 @@ impl Server {
         let home = tempfile::Builder::new()
             .prefix("handfast-test-")
             .tempdir()?;
-        let (client_port, peer_port) = (free_port()?, free_port()?);
+        let (client_port, peer_port) = (free_port(), free_port());
         Ok(Self {
             setup,
             child: None,

@@ -76,9 +76,10 @@ const BELOW: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that tests and tools are made of; nothing of the product may be built with them.
-const OUTSIDE: [&str; 6] = [
+const OUTSIDE: [&str; 7] = [
     "handfast-checker",
     "handfast-kit",
+    "handfast-ports",
     "handfast-sim",
     "handfast-tests",
     "handfast-examples",
