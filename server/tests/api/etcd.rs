@@ -1,6 +1,5 @@
 //! A real etcd beside the server, when one is installed: the same questions, the same answers.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;

@@ -1,6 +1,5 @@
 //! What the tests share: members, and requests that are repeated while a leader is looked for.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
