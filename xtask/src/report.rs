@@ -113,7 +113,9 @@ fn tests_of(line: &str) -> Option<Counts> {
         });
     }
     let is_cargo = line.starts_with("test result:");
-    let is_pytest = line.contains(" in ") && line.trim_matches('=').trim().ends_with('s');
+    // A run of more than a minute is told in minutes, too: `in 205.71s (0:03:25)`.
+    let timed = line.trim_matches('=').split(" (").next().unwrap_or(line);
+    let is_pytest = line.contains(" in ") && timed.trim().ends_with('s');
     if !is_cargo && !is_pytest {
         return None;
     }
@@ -162,6 +164,8 @@ mod tests {
                 failed: 2
             })
         );
+        let long = tests_of("236 passed in 97.54s (0:01:37)").map(|it| it.passed);
+        assert_eq!(long, Some(236));
         let node = |line| tests_of(line).map(|it| (it.passed, it.failed));
         assert_eq!(node("# pass 41"), Some((41, 0)));
         assert_eq!(node("# cancelled 2"), Some((0, 2)));
