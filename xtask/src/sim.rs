@@ -4,12 +4,7 @@
 
 use std::process::Command;
 
-use crate::{
-    Result,
-    metadata::cargo,
-    report::{self, Counts},
-    root,
-};
+use crate::{Result, metadata::cargo, provide, report::Counts, root};
 
 /// Seeds that CI runs.
 const SEEDS: &str = "500";
@@ -49,7 +44,7 @@ pub(crate) fn step() -> Result<Counts> {
     ];
     let mut counts = Counts::default();
     for arguments in calls {
-        report::counted(&mut simulator(arguments))?;
+        provide::run(&mut simulator(arguments))?;
         counts.passed += 1;
     }
     Ok(counts)
