@@ -103,6 +103,8 @@ const WAITING_TESTS: &str = "6";
 
 /// Unit, integration, end-to-end and documentation tests of the workspace.
 fn tests() -> Result<Counts> {
+    // The tests of the examples start them.
+    build()?;
     let targets = metadata::test_targets()?;
     let others = targets.iter().filter(|name| *name != ETCD);
     let others = others.flat_map(|name| ["--test", name]);

@@ -14,7 +14,10 @@ use std::{
 /// port there while its server is down, and a client that knocks at such a port can end up
 /// connected to itself.
 const FIRST: u32 = 10_000;
-const COUNT: u32 = 22_000;
+/// A prime, so that every stride reaches all of them.
+const COUNT: u32 = 21_997;
+/// Between two ports in turn: some servers take the ports next to theirs, too.
+const STRIDE: u32 = 31;
 
 static NEXT: AtomicU32 = AtomicU32::new(u32::MAX);
 
@@ -27,7 +30,7 @@ pub fn free_port() -> u16 {
     let start = RandomState::new().hash_one(std::process::id()) as u32 % COUNT;
     let _ = NEXT.compare_exchange(u32::MAX, start, Ordering::Relaxed, Ordering::Relaxed);
     let mut ports = (0..COUNT).map(|_| {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let offset = NEXT.fetch_add(STRIDE, Ordering::Relaxed) % COUNT;
         (FIRST + offset) as u16
     });
     ports

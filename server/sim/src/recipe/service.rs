@@ -48,29 +48,33 @@ async fn register(process: &Process) {
             .instance(instance.clone(), addr)
             .wait(wait)
             .register();
-        let Some(Ok(Ok(registration))) = process
-            .until_stop(timeout(Duration::from_secs(12), listing))
-            .await
-        else {
-            continue;
-        };
-        process.awake().await;
+        // Noted before it is made: given up, or with the program gone, it may be there all the same.
+        let asked = process.now();
         let note = Registration {
             instance: instance.clone(),
             client: process.name.clone(),
-            told: process.now(),
+            told: asked,
+            leaving: Some(asked),
             ..Registration::default()
         };
         let at = process.world.write(|story| {
             story.services[0].registrations.push(note);
             story.services[0].registrations.len() - 1
         });
+        let made = process
+            .until_stop(timeout(Duration::from_secs(12), listing))
+            .await;
+        let Some(Ok(Ok(registration))) = made else {
+            continue;
+        };
+        process.awake().await;
         let edit = |edit: &dyn Fn(&mut Registration, u64)| {
             let now = process.now();
             process
                 .world
                 .write(|story| edit(&mut story.services[0].registrations[at], now));
         };
+        edit(&|it, now| (it.told, it.leaving) = (now, None));
         let updates = process.draw(|dice| dice.range(0..6));
         for _ in 0..updates {
             if !process.think(200..3_000).await {
