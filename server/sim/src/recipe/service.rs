@@ -48,19 +48,7 @@ async fn register(process: &Process) {
             .instance(instance.clone(), addr)
             .wait(wait)
             .register();
-        // Noted before it is made: given up, or with the program gone, it may be there all the same.
-        let asked = process.now();
-        let note = Registration {
-            instance: instance.clone(),
-            client: process.name.clone(),
-            told: asked,
-            leaving: Some(asked),
-            ..Registration::default()
-        };
-        let at = process.world.write(|story| {
-            story.services[0].registrations.push(note);
-            story.services[0].registrations.len() - 1
-        });
+        let at = note_asked(process, &instance);
         let made = process
             .until_stop(timeout(Duration::from_secs(12), listing))
             .await;
@@ -106,6 +94,23 @@ async fn register(process: &Process) {
             process.think(1_000..1_500).await;
         }
     }
+}
+
+/// Notes a registration before it is made: given up, or with its program gone, it may be there all
+/// the same. Returns its place in the story.
+fn note_asked(process: &Process, instance: &str) -> usize {
+    let asked = process.now();
+    let note = Registration {
+        instance: instance.to_owned(),
+        client: process.name.clone(),
+        told: asked,
+        leaving: Some(asked),
+        ..Registration::default()
+    };
+    process.world.write(|story| {
+        story.services[0].registrations.push(note);
+        story.services[0].registrations.len() - 1
+    })
 }
 
 async fn follow(process: &Process) {
