@@ -1,5 +1,7 @@
 //! What a registration does, in the kit.
 
+use std::time::Duration;
+
 use handfast::{Error, Handfast, Pick, Status};
 use handfast_kit::{End, Recipe, World, try_out};
 
@@ -33,10 +35,15 @@ impl Recipe for Cycle {
     }
 
     async fn check(self, world: &World, _: &End) {
-        // Nobody comes back, and the id is free for others.
+        // Nobody comes back, and the id is free for others; what was on its way when its caller went
+        // may still arrive, and is then taken away.
         queue_of(&world.client, &world.name, 0).await;
         let other = world.other.service(&world.name);
-        let registration = other.instance("n1", "c:1").register().await.unwrap();
+        let registering = other
+            .instance("n1", "c:1")
+            .wait(Duration::from_secs(20))
+            .register();
+        let registration = registering.await.unwrap();
         registration.unregister().await;
         queue_of(&world.client, &world.name, 0).await;
     }
