@@ -35,8 +35,8 @@ impl Recipe for Cycle {
     }
 
     async fn check(self, world: &World, _: &End) {
-        // Nobody comes back, and the id is free for others; what was on its way when its caller went
-        // may still arrive, and is then taken away.
+        // Nobody comes back, and the id is free for others. What was on its way when its caller
+        // went may still arrive, and is then taken away.
         queue_of(&world.client, &world.name, 0).await;
         let other = world.other.service(&world.name);
         let registering = other
