@@ -128,6 +128,13 @@ impl Peers {
         book.members.is_empty() || book.members.contains_key(&id)
     }
 
+    /// The ids of the other members, in ascending order.
+    pub(crate) fn others(&self) -> Vec<u64> {
+        let book = self.book.read();
+        let ids = book.members.keys().copied();
+        ids.filter(|id| *id != self.me).collect()
+    }
+
     /// Log index of the committed membership; zero when there is none.
     pub(crate) fn membership_index(&self) -> u64 {
         self.book.read().committed_index.unwrap_or(0)

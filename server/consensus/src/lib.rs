@@ -33,6 +33,7 @@ mod promote;
 mod purge;
 mod read;
 pub mod recovery;
+mod removal;
 mod runtime;
 mod service;
 mod snapshot;

@@ -29,6 +29,7 @@ use crate::{
     pending::Pending,
     promote, purge,
     read::{self, Gatekeeper, ReadGate},
+    removal,
     snapshot::Receiver,
     standing::Standing,
 };
@@ -238,6 +239,12 @@ fn spawn_duties(
     };
     tasks.spawn(guard.run(stop()));
     tasks.spawn(promote::run(Arc::clone(changes), stop()));
+    tasks.spawn(removal::run(
+        Arc::clone(&inner.peers),
+        Arc::clone(standing),
+        inner.election_timeout,
+        stop(),
+    ));
     let comparer = Comparer {
         hashes: Arc::clone(&inner.hashes),
         peers: Arc::clone(&inner.peers),

@@ -160,6 +160,28 @@ async fn an_added_member_votes_once_it_has_caught_up_and_a_removed_one_is_told()
     );
 }
 
+/// It never stands for election, so nobody's refusal of a vote tells it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_that_was_removed_while_it_was_cut_off_is_told() {
+    let mut cluster = Cluster::found(&THREE).await;
+    let leader = cluster.leader(&THREE).await;
+    let urls = vec!["mem://4".to_owned()];
+    let added = cluster.members[&leader].member_add(urls, true).await;
+    let (id, _) = added.unwrap();
+    cluster.start(id, Start::Join).await;
+    cluster.put(leader, "k", "v").await;
+    until("the learner to follow", async || {
+        cluster.local(id, "k").map(|_| ())
+    })
+    .await;
+    cluster.net.isolate(id, &THREE);
+    let left = cluster.members[&leader].member_remove(id).await.unwrap();
+    assert_eq!(left.len(), 3);
+    cluster.net.heal();
+    let failure = cluster.members[&id].failed().await;
+    assert!(matches!(&failure, Failure::Removed(_)), "{failure:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_leader_hands_over_first_and_learns_of_its_end() {
     let cluster = Cluster::found(&THREE).await;
