@@ -132,7 +132,10 @@ impl Process {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "the process does not end");
+            if Instant::now() >= deadline {
+                self.child.kill().unwrap();
+                panic!("the process does not end; it said: {:#?}", self.rest());
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
