@@ -25,7 +25,7 @@ use tokio::{
 };
 
 /// How long a test waits for what must happen before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One etcd member, alone in its cluster.
 pub struct Etcd {

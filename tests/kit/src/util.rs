@@ -14,8 +14,8 @@ use handfast::{
 
 use crate::server::Server;
 
-/// Longer than anything takes that does not hang.
-pub const LONG: Duration = Duration::from_secs(20);
+/// Longer than anything takes that does not hang, and shorter than [`TTL`], which would tidy up.
+pub const LONG: Duration = Duration::from_secs(40);
 /// A TTL that does not end during a test.
 pub const TTL: Duration = Duration::from_secs(60);
 

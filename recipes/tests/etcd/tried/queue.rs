@@ -1,9 +1,11 @@
 //! What a queue does, in the kit.
 
-use handfast::{Claim, Control, Error, Failed, Handfast, LostReason};
+use std::time::Duration;
+
+use handfast::{Claim, Control, Error, Failed, Handfast, LostReason, core::Op};
 use handfast_kit::{End, Recipe, World, try_out, util::until};
 
-use crate::queue::{claim, nothing_is_left, push, rest};
+use crate::queue::{claim, push, rest};
 
 try_out!(a_push, Push);
 try_out!(a_claim, Take);
@@ -23,12 +25,11 @@ async fn all_gets_done(world: &World) -> usize {
         count += 1;
     }
     drop(worker);
-    world
-        .client
-        .delete(format!("{}/control", world.name))
-        .await
-        .unwrap();
-    nothing_is_left(&world.client, &world.name).await;
+    until(|| async {
+        let rest = rest(&world.client, &world.name).await;
+        (rest == ["control"]).then_some(())
+    })
+    .await;
     count
 }
 
@@ -129,28 +130,27 @@ impl Recipe for Ack {
     }
 
     async fn check(self, world: &World, end: &End) {
-        let out = world.client.get(format!("{}-out", world.name)).await;
-        let written = out.unwrap();
-        let done = world.client.get(format!("{}/done/a", world.name)).await;
-        assert_eq!(
-            written.is_some(),
-            done.unwrap().is_some(),
-            "one without the other"
-        );
-        if let End::Done = end {
-            assert_eq!(written.as_ref().unwrap().version, 1);
-        }
-        if written.is_some() {
-            nothing_is_left(&world.client, &world.name).await;
-        } else {
-            // A write still under way may be carried out until the item is claimed again.
-            let queue = world.other.queue(&world.name);
-            let mut worker = queue.claim().timeout(std::time::Duration::from_secs(2));
+        // An acknowledgement whose caller went may arrive until the item is claimed again.
+        let queue = world.other.queue(&world.name);
+        until(|| async {
+            if rest(&world.client, &world.name).await.is_empty() {
+                return Some(());
+            }
+            let mut worker = queue.claim().timeout(Duration::from_millis(200));
             if let Ok(Some(claim)) = worker.next().await {
                 claim.ack().commit().await.unwrap();
             }
-            drop(worker);
-            nothing_is_left(&world.client, &world.name).await;
+            None
+        })
+        .await;
+        // Both at one revision, and written at one.
+        let both = ["-out", "/done/a"].map(|key| Op::get(format!("{}{key}", world.name)));
+        let both = world.client.txn().then(both).commit().await.unwrap();
+        let [out, done] = [0, 1].map(|at| both.range(at).unwrap().kvs.first());
+        let done = done.expect("somebody acknowledged it");
+        match out {
+            Some(out) => assert_eq!((out.version, out.mod_revision), (1, done.mod_revision)),
+            None => assert!(!matches!(end, End::Done), "acknowledged without its write"),
         }
     }
 }
