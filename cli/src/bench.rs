@@ -1,12 +1,15 @@
 //! `handfast bench`: how fast a server is and what it costs, alone or against another.
 //!
-//! Owns the options and the order of rounds. It must not use the client core, but for the
-//! queue: the plain generated clients cost little, so that the server is measured and not the
-//! bench.
+//! Owns the options and the order of rounds. It must not use the client core, but where recipes
+//! are measured: the plain generated clients cost little, so that the server is measured and not
+//! the bench.
 
+mod figures;
 mod gauge;
+mod instance;
 mod million;
 mod process;
+mod registry;
 mod report;
 mod target;
 mod workload;
@@ -36,6 +39,7 @@ and the CPU times of their processes are added up: name all members of a cluster
   handfast bench --vs 127.0.0.1:2479 --rounds 11    short rounds, the two servers in turn
   handfast bench put --endpoints a:2379,b:2379,c:2379    a cluster as a whole
   handfast bench million --etcd /usr/bin/etcd       both started here, with a million keys
+  handfast bench registry --etcd /usr/bin/etcd      both started here, and away for a while
 
 Keys are written under handfast-bench/ and deleted at the end.";
 
@@ -112,6 +116,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum Mode {
     /// Start servers here, load a million keys, restart and compact them
     Million(million::MillionArgs),
+    /// Start servers here, take them away from a thousand registered instances, and see them back
+    Registry(registry::RegistryArgs),
 }
 
 /// What can be measured.
@@ -143,8 +149,14 @@ pub(crate) enum Kind {
     Lock,
     /// One lock handed on from waiter to waiter
     Handoff,
+    /// The same with the lock of this product, client and all
+    HandoffRecipe,
+    /// The same as the recipe of etcd's Go client does it
+    HandoffGo,
     /// Leaders whose leases run out; how long after that the next leader knows
     Election,
+    /// The same with the election of this product, client and all
+    ElectionRecipe,
     /// An item put into a queue and one taken and acknowledged, with the queue of this product
     Queue,
     /// An item put into a queue and one taken, as the recipe of etcd's Go client does it
@@ -166,7 +178,7 @@ impl Kind {
             None => Budget::Time(args.duration.unwrap_or(Duration::from_secs(seconds))),
         };
         let warmup = match self {
-            Kind::LeaseStorm | Kind::Election => return Pace::Once,
+            Kind::LeaseStorm | Kind::Election | Kind::ElectionRecipe => return Pace::Once,
             // What a warm-up revokes is missing in the round.
             Kind::LeaseRevoke => Duration::ZERO,
             _ => args.warmup,
@@ -192,6 +204,7 @@ pub(crate) fn run(args: BenchArgs, connection: &Connection) -> Result<i32, Failu
     let set = LocalSet::new();
     match &args.mode {
         Some(Mode::Million(args)) => set.block_on(&runtime, million::run(args, &mut output))?,
+        Some(Mode::Registry(args)) => set.block_on(&runtime, registry::run(args, &mut output))?,
         None => set.block_on(&runtime, measure_all(&args, connection, &mut output))?,
     }
     output.flush()?;

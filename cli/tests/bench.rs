@@ -8,7 +8,7 @@ use support::Server;
 use support::cluster::{Cluster, Program};
 
 /// Every workload, and how many operations a round of the small options has at least.
-const WORKLOADS: [(&str, u64); 16] = [
+const WORKLOADS: [(&str, u64); 19] = [
     ("put", 60),
     ("get", 60),
     ("range", 60),
@@ -23,8 +23,11 @@ const WORKLOADS: [(&str, u64); 16] = [
     ("lease-storm", 30),
     ("lock", 60),
     ("handoff", 60),
+    ("handoff-recipe", 60),
+    ("handoff-go", 60),
     // One for each election that is held at a time.
     ("election", 8),
+    ("election-recipe", 8),
     ("queue", 60),
     ("queue-go", 60),
 ];
@@ -124,6 +127,27 @@ fn nothing_left_to_revoke_ends_the_round_with_all_of_them_counted() {
     let args = ["bench", "lease-revoke", "--leases=40", "--warmup=5s"];
     let result = &server.json(&args)[0];
     assert_eq!(result["servers"][0]["rounds"][0]["ops"], 40, "{result}");
+}
+
+#[test]
+fn registered_instances_are_back_after_a_kill_and_a_pause() {
+    let small = ["--registrants=12", "--sessions=4", "--ttl=2s", "--away=2"];
+    let said = support::run(&[&["--json", "bench", "registry"], &small[..]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let result: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let figures = result["figures"].as_array().unwrap();
+    let figure = |name: &str| {
+        let found = figures.iter().find(|figure| figure["figure"] == name);
+        found.and_then(|figure| figure["medians"][0].as_f64())
+    };
+    for how in ["killed", "paused"] {
+        let listed = figure(&format!("{how}: all listed again"));
+        assert!(listed.is_some_and(|listed| listed > 0.0), "{result}");
+        let least = figure(&format!("{how}: smallest list served"));
+        assert!(least.is_some_and(|least| least > 0.0), "{result}");
+        let lost = figure(&format!("{how}: leases lost"));
+        assert!(lost.is_some_and(|lost| lost > 0.0), "{result}");
+    }
 }
 
 #[test]

@@ -3,8 +3,6 @@
 //! Owns the options and the order of the steps, in each of which the servers take turns. It must
 //! not know how a server is started (`instance`) or loaded (`load`).
 
-mod figures;
-mod instance;
 mod load;
 
 use std::path::PathBuf;
@@ -12,11 +10,12 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
+use serde_json::json;
 
-use self::figures::{Figures, Unit};
-use self::instance::{Instance, Program};
 use super::at_least_one;
+use super::figures::{Figures, Unit};
 use super::gauge::{Budget, Round};
+use super::instance::{self, Instance, Program};
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -80,12 +79,8 @@ struct Trial<'a> {
 /// Measures and prints.
 pub(super) async fn run(args: &MillionArgs, output: &mut Output) -> Result<(), Failure> {
     let folder = instance::folder(args.dir.as_deref())?;
-    let mut programs = vec![Program::handfast(args.handfast.clone())?];
-    programs.extend(args.etcd.clone().map(Program::Etcd));
-    let servers: Vec<Instance> = programs
-        .into_iter()
-        .map(|program| Instance::new(program, folder.path()))
-        .collect::<Result<_, _>>()?;
+    let programs = Program::all(args.handfast.clone(), args.etcd.clone())?;
+    let servers = Instance::all(programs, folder.path())?;
     let bar = match output.is_json() {
         true => ProgressBar::hidden(),
         false => ProgressBar::new_spinner(),
@@ -105,7 +100,12 @@ pub(super) async fn run(args: &MillionArgs, output: &mut Output) -> Result<(), F
     trial.compact().await?;
     trial.sizes("at the end")?;
     trial.bar.finish_and_clear();
-    trial.figures.print(args, &trial.servers, output)
+    let heading = json!({
+        "workload": "million",
+        "keys": args.keys,
+        "value_size": args.value_size,
+    });
+    trial.figures.print(heading, &trial.servers, output)
 }
 
 impl Trial<'_> {

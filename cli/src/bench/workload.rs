@@ -11,6 +11,7 @@ mod lease;
 mod lock;
 mod paced;
 mod queue;
+mod recipe;
 mod renewal;
 mod storm;
 mod stream;
@@ -106,7 +107,10 @@ pub(super) async fn start(kind: Kind, arena: &Rc<Arena>) -> Result<Vec<Worker>, 
         Kind::LeaseStorm => storm::start(arena).await,
         Kind::Lock => lock::start(arena).await,
         Kind::Handoff => handoff::start(arena).await,
+        Kind::HandoffRecipe => handoff::recipe::start(arena).await,
+        Kind::HandoffGo => handoff::go::start(arena).await,
         Kind::Election => Ok(election::start(arena)),
+        Kind::ElectionRecipe => election::recipe::start(arena).await,
         Kind::Queue => queue::recipe(arena).await,
         Kind::QueueGo => queue::go(arena).await,
     }

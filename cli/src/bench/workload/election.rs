@@ -3,6 +3,8 @@
 //! Owns the candidates. An operation is one change of leader; its latency is the time from the end
 //! of the old leader's lease, counted from its last renewal being sent, to the next leader knowing.
 
+pub(super) mod recipe;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -27,7 +29,7 @@ const TTL: Duration = Duration::from_secs(2);
 struct Race {
     /// Leases of all that live.
     renewed: RefCell<Vec<i64>>,
-    /// Candidates that are not yet in their queue.
+    /// Those of whom it is not yet known that they, or all who wait for them, are in their queue.
     missing: Cell<usize>,
     complete: Notify,
     /// When the dead leader's lease ends, election by election.
@@ -37,13 +39,7 @@ struct Race {
 
 pub(super) fn start(arena: &Rc<Arena>) -> Vec<Worker> {
     let candidates = ELECTIONS * arena.args.candidates.max(2);
-    let race = Rc::new(Race {
-        renewed: RefCell::default(),
-        missing: Cell::new(candidates),
-        complete: Notify::new(),
-        ends: Default::default(),
-        undecided: Cell::new(ELECTIONS),
-    });
+    let race = Rc::new(Race::new(candidates));
     let mut started = workers(arena, candidates, |arena, index| {
         stand(arena, index, Rc::clone(&race))
     });
@@ -107,6 +103,16 @@ async fn die(arena: &Arena, election: usize, lease: i64, race: &Race) -> Result<
 }
 
 impl Race {
+    fn new(missing: usize) -> Race {
+        Race {
+            renewed: RefCell::default(),
+            missing: Cell::new(missing),
+            complete: Notify::new(),
+            ends: Default::default(),
+            undecided: Cell::new(ELECTIONS),
+        }
+    }
+
     fn arrive(&self) {
         self.missing.set(self.missing.get() - 1);
         if self.missing.get() == 0 {

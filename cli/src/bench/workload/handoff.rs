@@ -3,6 +3,9 @@
 //! Owns the waiting. An operation is one hand-over; its latency runs from the release being sent
 //! to the next owner knowing that the lock is his.
 
+pub(super) mod go;
+pub(super) mod recipe;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;

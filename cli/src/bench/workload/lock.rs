@@ -62,29 +62,61 @@ impl Place {
         }
     }
 
+    /// Puts the own key and reads the oldest one, as the recipe of etcd's Go client does.
+    pub(super) fn join_and_see_owner(&self) -> TxnRequest {
+        let owner = RangeRequest {
+            limit: 1,
+            ..self.queue(SortOrder::Ascend)
+        };
+        let mut join = self.join();
+        join.success.truncate(1);
+        join.success.push(op(Request::RequestRange(owner.clone())));
+        join.failure = vec![
+            op(Request::RequestRange(self.own())),
+            op(Request::RequestRange(owner)),
+        ];
+        join
+    }
+
     /// Reads who is in front, if the own key still has its place.
     pub(super) fn verify(&self, token: i64) -> TxnRequest {
-        let front = RangeRequest {
+        TxnRequest {
+            compare: vec![self.created_at(token)],
+            success: vec![op(Request::RequestRange(self.before(token)))],
+            failure: Vec::new(),
+        }
+    }
+
+    /// Reads who is in front.
+    pub(super) fn before(&self, token: i64) -> RangeRequest {
+        RangeRequest {
             limit: 1,
             max_create_revision: token - 1,
             ..self.queue(SortOrder::Descend)
-        };
-        TxnRequest {
-            compare: vec![self.created_at(token)],
-            success: vec![op(Request::RequestRange(front))],
-            failure: Vec::new(),
+        }
+    }
+
+    /// Reads the own key.
+    pub(super) fn own(&self) -> RangeRequest {
+        RangeRequest {
+            key: self.own.clone(),
+            ..RangeRequest::default()
+        }
+    }
+
+    /// Deletes the own key, whatever it is.
+    pub(super) fn delete(&self) -> DeleteRangeRequest {
+        DeleteRangeRequest {
+            key: self.own.clone(),
+            ..DeleteRangeRequest::default()
         }
     }
 
     /// Gives the place up.
     pub(super) fn leave(&self, token: i64) -> TxnRequest {
-        let delete = DeleteRangeRequest {
-            key: self.own.clone(),
-            ..DeleteRangeRequest::default()
-        };
         TxnRequest {
             compare: vec![self.created_at(token)],
-            success: vec![op(Request::RequestDeleteRange(delete))],
+            success: vec![op(Request::RequestDeleteRange(self.delete()))],
             failure: Vec::new(),
         }
     }

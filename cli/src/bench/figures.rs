@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::report::{median, number, times};
-use super::MillionArgs;
 use super::instance::Instance;
+use super::report::{median, number, times};
 use crate::exit::Failure;
 use crate::output::{Output, table};
 
@@ -19,6 +18,7 @@ pub(super) enum Unit {
     MicrosEach,
     PerSecond,
     Megabytes,
+    Count,
 }
 
 impl Unit {
@@ -28,6 +28,7 @@ impl Unit {
             Unit::MicrosEach => "µs/op",
             Unit::PerSecond => "/s",
             Unit::Megabytes => "MB",
+            Unit::Count => "",
         }
     }
 }
@@ -49,10 +50,13 @@ impl Amount for Duration {
     }
 }
 
-/// Bytes.
+/// Bytes, or a count.
 impl Amount for u64 {
-    fn in_unit(self, _: Unit) -> f64 {
-        self as f64 / 1e6
+    fn in_unit(self, unit: Unit) -> f64 {
+        match unit {
+            Unit::Megabytes => self as f64 / 1e6,
+            _ => self as f64,
+        }
     }
 }
 
@@ -98,16 +102,16 @@ impl Figures {
         self.figures[at].values[server].push(amount.in_unit(unit));
     }
 
-    /// Medians side by side, or everything as JSON.
+    /// Medians side by side, or everything as JSON behind `heading`, which says what was done.
     pub(super) fn print(
         &self,
-        args: &MillionArgs,
+        heading: Value,
         servers: &[Instance],
         output: &mut Output,
     ) -> Result<(), Failure> {
         let labels: Vec<&str> = servers.iter().map(Instance::label).collect();
         if output.is_json() {
-            return output.json(&self.json(args, &labels));
+            return output.json(&self.json(heading, &labels));
         }
         let mut headings = vec!["FIGURE", ""];
         headings.extend(&labels);
@@ -121,7 +125,7 @@ impl Figures {
         Ok(())
     }
 
-    fn json(&self, args: &MillionArgs, labels: &[&str]) -> Value {
+    fn json(&self, mut heading: Value, labels: &[&str]) -> Value {
         let figures: Vec<Value> = self
             .figures
             .iter()
@@ -135,13 +139,9 @@ impl Figures {
                 })
             })
             .collect();
-        json!({
-            "workload": "million",
-            "keys": args.keys,
-            "value_size": args.value_size,
-            "servers": labels,
-            "figures": figures,
-        })
+        heading["servers"] = json!(labels);
+        heading["figures"] = json!(figures);
+        heading
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
-use super::super::{process, target};
+use super::{process, target};
 use crate::exit::Failure;
 
 /// Connections to each server.
@@ -73,8 +73,18 @@ impl Drop for Folder {
 }
 
 impl Program {
+    /// The handfast at `handfast`, or this program; and these etcds.
+    pub(super) fn all(
+        handfast: Option<PathBuf>,
+        etcds: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Vec<Program>, Failure> {
+        let mut all = vec![Program::handfast(handfast)?];
+        all.extend(etcds.into_iter().map(Program::Etcd));
+        Ok(all)
+    }
+
     /// The handfast at `path`, or this program.
-    pub(super) fn handfast(path: Option<PathBuf>) -> Result<Program, Failure> {
+    fn handfast(path: Option<PathBuf>) -> Result<Program, Failure> {
         let path = path
             .map_or_else(std::env::current_exe, Ok)
             .map_err(|error| {
@@ -98,6 +108,22 @@ impl Program {
         }
     }
 
+    /// With the version, if it is an etcd: there may be two.
+    fn label(&self) -> String {
+        let asked = match self {
+            Program::Handfast(_) => return self.name().to_owned(),
+            Program::Etcd(path) => std::process::Command::new(path).arg("--version").output(),
+        };
+        // That it does not run will be said when it is started.
+        let said = asked.map_or_else(|_| Vec::new(), |asked| asked.stdout);
+        let said = String::from_utf8_lossy(&said);
+        let first = said.lines().next().unwrap_or_default();
+        match first.rsplit_once(": ") {
+            Some((_, version)) => format!("{} {version}", self.name()),
+            None => self.name().to_owned(),
+        }
+    }
+
     fn args(&self, data: &Path, port: u16, peer_port: u16) -> Vec<OsString> {
         let text = match self {
             Program::Handfast(_) => format!("serve --listen 127.0.0.1:{port} --data-dir"),
@@ -118,10 +144,18 @@ impl Program {
 }
 
 impl Instance {
-    pub(super) fn new(program: Program, folder: &Path) -> Result<Instance, Failure> {
+    /// All of them, with their data in `folder`.
+    pub(super) fn all(programs: Vec<Program>, folder: &Path) -> Result<Vec<Instance>, Failure> {
+        let numbered = programs.into_iter().enumerate();
+        numbered
+            .map(|(number, program)| Instance::new(program, folder, number))
+            .collect()
+    }
+
+    fn new(program: Program, folder: &Path, number: usize) -> Result<Instance, Failure> {
         Ok(Instance {
-            label: program.name().to_owned(),
-            folder: folder.join(program.name()),
+            label: program.label(),
+            folder: folder.join(format!("{number}-{}", program.name())),
             port: free_port()?,
             peer_port: free_port()?,
             program,
@@ -132,6 +166,11 @@ impl Instance {
 
     pub(super) fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Where clients reach it.
+    pub(super) fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     pub(super) fn channels(&self) -> &[Channel] {
@@ -166,6 +205,24 @@ impl Instance {
     /// Kills it.
     pub(super) async fn kill(&mut self) -> Result<(), Failure> {
         self.end(Signal::KILL).await.map(drop)
+    }
+
+    /// Stops it in its tracks, until [`Instance::resume`].
+    pub(super) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(super) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.pid().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(pid) = pid {
+            // One that has ended meanwhile is missed by what comes next.
+            let _ = kill_process(pid, signal);
+        }
     }
 
     /// Its process, if it runs.
@@ -235,14 +292,10 @@ impl Instance {
     async fn end(&mut self, signal: Signal) -> Result<Duration, Failure> {
         let begun = Instant::now();
         self.channels.clear();
+        self.signal(signal);
         let Some(mut child) = self.child.take() else {
             return Ok(Duration::ZERO);
         };
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(pid) = pid {
-            // One that has ended meanwhile is what we want.
-            let _ = kill_process(pid, signal);
-        }
         match tokio::time::timeout(PATIENCE, child.wait()).await {
             Ok(Ok(_)) => Ok(begun.elapsed()),
             _ => Err(Failure::Other(format!("{} does not stop", self.label))),
