@@ -1,8 +1,10 @@
 //! The endpoints of a cluster, and which of them to use next.
 //!
-//! Owns the choice and the memory of what failed; [`member`] connects to one endpoint and [`pulse`]
-//! tells when it falls silent. Knows nothing of calls; who uses a link reports how it went.
+//! Owns the choice and the memory of what failed; [`member`] connects to one endpoint, [`pulse`]
+//! tells when it falls silent, and [`gather`] puts what is sent to it together. Knows nothing of
+//! calls; who uses a link reports how it went.
 
+mod gather;
 mod member;
 mod pulse;
 

@@ -15,7 +15,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-use super::pulse::{Pulse, Wait, Waiting};
+use super::{
+    gather::Gathered,
+    pulse::{Pulse, Wait, Waiting},
+};
 use crate::{
     Error, ErrorKind,
     backoff::Backoff,
@@ -156,7 +159,10 @@ impl Member {
         // Called again whenever the channel finds its connection broken.
         let connector = tower::service_fn(move |_| {
             let (dial, url, pulse) = (dial.clone(), Arc::clone(&url), Arc::clone(&tapping));
-            async move { dial.open(&url).await.map(|io| TokioIo::new(pulse.tap(io))) }
+            async move {
+                let opened = dial.open(&url).await;
+                opened.map(|io| TokioIo::new(Gathered::new(pulse.tap(io))))
+            }
         });
         let channel = self.transport.connect_with_connector(connector).await?;
         Ok((channel, pulse))
