@@ -4,9 +4,11 @@
 //! product does; the tests themselves are in the crates.
 
 mod bench;
+mod failures;
 mod metadata;
 mod node;
 mod parity;
+mod programs;
 mod provide;
 mod report;
 mod sim;

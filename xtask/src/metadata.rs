@@ -1,6 +1,6 @@
 //! What cargo knows of the workspace and its dependencies.
 
-use std::{collections::BTreeSet, process::Command};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -23,18 +23,6 @@ pub(crate) struct Package {
 pub(crate) fn packages() -> Result<Vec<Package>> {
     let metadata = read()?;
     Ok(list(&metadata["packages"]).map(package).collect())
-}
-
-/// The names of all integration tests of the workspace, each once.
-///
-/// # Errors
-/// When cargo fails.
-pub(crate) fn test_targets() -> Result<BTreeSet<String>> {
-    let metadata = read()?;
-    let own = list(&metadata["packages"]).filter(|package| package["source"].is_null());
-    let targets = own.flat_map(|package| list(&package["targets"]));
-    let tests = targets.filter(|target| list(&target["kind"]).any(|kind| kind == "test"));
-    Ok(tests.map(|target| text(&target["name"])).collect())
 }
 
 fn read() -> Result<Value> {

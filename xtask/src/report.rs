@@ -6,19 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Result;
+use crate::{Result, failures};
+
+/// The most failures that are told again at the end.
+const TOLD: usize = 30;
 
 /// What a step counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// What is known of those that failed, a line for each.
+    pub(crate) failures: Vec<String>,
 }
 
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, more: Counts) {
         self.passed += more.passed;
         self.failed += more.failed;
+        self.failures.extend(more.failures);
     }
 }
 
@@ -40,13 +46,13 @@ impl Report {
             Ok(counts) => (counts, None),
             Err(error) => (Counts::default(), Some(error.to_string())),
         };
-        if let Some(trouble) = &trouble {
+        if let Some(trouble) = trouble {
             println!("{trouble}");
             counts.failed += 1;
+            counts.failures.push(trouble);
         } else if counts == Counts::default() {
             counts.passed += 1;
         }
-        self.total += counts;
         let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
         let took = seconds(begun.elapsed());
         let line = format!(
@@ -55,9 +61,14 @@ impl Report {
         );
         println!("{line}\n");
         self.lines.push(line);
+        for failure in &mut counts.failures {
+            *failure = format!("{name}: {failure}");
+        }
+        self.total += counts;
     }
 
-    /// Prints the summary. The last line is `N passed, N failed`.
+    /// Prints the summary, with what is known of each failure, for the end of a long output is
+    /// what is seen of it. The last line is `N passed, N failed`.
     ///
     /// # Errors
     /// When anything failed.
@@ -65,6 +76,9 @@ impl Report {
         println!("{}", self.lines.join("\n"));
         let took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         println!("all steps took {}", seconds(took));
+        for failure in self.total.failures.iter().take(TOLD) {
+            println!("FAILED {failure}");
+        }
         println!("{} passed, {} failed", self.total.passed, self.total.failed);
         if self.total.failed == 0 {
             Ok(())
@@ -84,21 +98,32 @@ pub(crate) fn counted(command: &mut Command) -> Result<Counts> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
-    let mut counts = Counts::default();
+    let mut output = String::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             println!("{line}");
-            if let Some(more) = tests_of(&line) {
-                counts += more;
-            }
+            output.extend([&*line, "\n"]);
         }
     }
+    let counts = counts_of(&output);
     let status = child.wait()?;
     if !status.success() && counts.failed == 0 {
         return Err(format!("{shown}: {status}").into());
     }
     Ok(counts)
+}
+
+/// What the output of a test runner says in sum.
+pub(crate) fn counts_of(output: &str) -> Counts {
+    let mut counts = Counts::default();
+    for more in output.lines().filter_map(tests_of) {
+        counts += more;
+    }
+    if counts.failed > 0 {
+        counts.failures = failures::told(output);
+    }
+    counts
 }
 
 /// The counts in a summary line of cargo's test runner, of pytest or of Node's.
@@ -110,6 +135,7 @@ fn tests_of(line: &str) -> Option<Counts> {
         return Some(Counts {
             passed,
             failed: count - passed,
+            failures: Vec::new(),
         });
     }
     let is_cargo = line.starts_with("test result:");
@@ -136,6 +162,7 @@ fn tests_of(line: &str) -> Option<Counts> {
     Some(Counts {
         passed: passed.unwrap_or(0),
         failed: failed.unwrap_or(0) + errors,
+        failures: Vec::new(),
     })
 }
 
@@ -150,27 +177,15 @@ mod tests {
     #[test]
     fn summaries_of_cargo_and_pytest_are_counted() {
         let cargo = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered";
-        assert_eq!(
-            tests_of(cargo),
-            Some(Counts {
-                passed: 12,
-                failed: 3
-            })
-        );
+        let sum = |line| tests_of(line).map(|it| (it.passed, it.failed));
+        assert_eq!(sum(cargo), Some((12, 3)));
         let pytest = "=========== 1 failed, 20 passed, 1 error in 3.21s ===========";
-        assert_eq!(
-            tests_of(pytest),
-            Some(Counts {
-                passed: 20,
-                failed: 2
-            })
-        );
+        assert_eq!(sum(pytest), Some((20, 2)));
         let long = tests_of("236 passed in 97.54s (0:01:37)").map(|it| it.passed);
         assert_eq!(long, Some(236));
-        let node = |line| tests_of(line).map(|it| (it.passed, it.failed));
-        assert_eq!(node("# pass 41"), Some((41, 0)));
-        assert_eq!(node("# cancelled 2"), Some((0, 2)));
-        assert_eq!(node("# tests 43"), None);
+        assert_eq!(sum("# pass 41"), Some((41, 0)));
+        assert_eq!(sum("# cancelled 2"), Some((0, 2)));
+        assert_eq!(sum("# tests 43"), None);
         assert_eq!(tests_of("test foo ... ok"), None);
         assert_eq!(tests_of("waited in vain for 3s"), None);
         let simulated = "200 seeds: 2 hours in 17 s, 9 operations (9 answered), 1 failed";
@@ -186,34 +201,17 @@ mod tests {
         );
         let told = "echo 'test result: FAILED. 1 passed; 2 failed;'; exit 1";
         let counts = counted(Command::new("sh").args(["-c", told])).unwrap();
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 1,
-                failed: 2
-            }
-        );
+        assert_eq!((counts.passed, counts.failed), (1, 2));
     }
 
     #[test]
     fn a_report_with_a_failure_fails() {
         let mut report = Report::default();
         report.step("fine", || Ok(Counts::default()));
-        assert_eq!(
-            report.total,
-            Counts {
-                passed: 1,
-                failed: 0
-            }
-        );
+        assert_eq!((report.total.passed, report.total.failed), (1, 0));
         report.step("broken", || Err("why".into()));
-        assert_eq!(
-            report.total,
-            Counts {
-                passed: 1,
-                failed: 1
-            }
-        );
+        assert_eq!((report.total.passed, report.total.failed), (1, 1));
+        assert_eq!(report.total.failures, ["broken: why"]);
         assert!(report.finish().is_err());
     }
 }

@@ -4,8 +4,10 @@ use std::process::Command;
 
 use crate::{
     Result, bench,
-    metadata::{self, cargo},
-    node, parity, provide, report,
+    metadata::cargo,
+    node, parity,
+    programs::{self, Job},
+    provide, report,
     report::{Counts, Report},
     root, sim, snippets, tidy,
 };
@@ -85,43 +87,35 @@ fn clippy() -> Result<Counts> {
     report::counted(&mut in_root(&arguments))
 }
 
-/// Everything that the tests are and start, the server and the examples among it. A plain build
-/// would compile the dependencies a second time, with other features.
+/// Everything that the tests are and start.
 fn build() -> Result<Counts> {
-    report::counted(&mut in_root(&[
-        "test",
-        "--workspace",
-        "--no-run",
-        "--quiet",
-    ]))
+    programs::build()?;
+    Ok(Counts::default())
 }
 
 /// The test target of client and recipes that has a server for each test.
-const ETCD: &str = "etcd";
+const ETCD: &str = " etcd";
 /// How many of its tests run at once: they wait for their servers most of the time.
 const WAITING_TESTS: &str = "6";
 
 /// Unit, integration, end-to-end and documentation tests of the workspace.
 fn tests() -> Result<Counts> {
-    // The tests of the examples start them.
-    build()?;
-    let targets = metadata::test_targets()?;
-    let others = targets.iter().filter(|name| *name != ETCD);
-    let others = others.flat_map(|name| ["--test", name]);
-    let most: Vec<&str> = ["--lib", "--bins"].into_iter().chain(others).collect();
     let built = root().join("target").join("debug");
-    let counted = |chosen: &[&str], at_once: Option<&str>| {
-        let mut command = in_root(&["test", "--workspace", "--no-fail-fast"]);
-        command.args(chosen);
-        command.env("HANDFAST_BIN", built.join("handfast"));
-        command.env("HANDFAST_EXAMPLES", built.join("examples"));
-        command.envs(at_once.map(|at_once| ("RUST_TEST_THREADS", at_once)));
-        report::counted(&mut command)
-    };
-    let mut counts = counted(&most, None)?;
-    counts += counted(&["--test", ETCD], Some(WAITING_TESTS))?;
-    counts += counted(&["--doc"], None)?;
-    Ok(counts)
+    let mut jobs = Vec::new();
+    for program in programs::build()? {
+        let mut job = program.job();
+        job.command.env("HANDFAST_BIN", built.join("handfast"));
+        job.command.env("HANDFAST_EXAMPLES", built.join("examples"));
+        if program.name.ends_with(ETCD) {
+            job.command.env("RUST_TEST_THREADS", WAITING_TESTS);
+        }
+        jobs.push(job);
+    }
+    jobs.push(Job {
+        name: "documentation".to_owned(),
+        command: in_root(&["test", "--workspace", "--no-fail-fast", "--quiet", "--doc"]),
+    });
+    programs::run(jobs)
 }
 
 /// Tests of the client side that need what the server does not serve yet.
@@ -142,18 +136,20 @@ fn on_handfast() -> Result<Counts> {
     std::os::unix::fs::symlink(root().join("target/debug/handfast"), &etcd)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::iter::once(folder).chain(std::env::split_paths(&path));
-    let mut command = in_root(&[
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--test",
-        ETCD,
-        "--",
-    ]);
-    command.env("RUST_TEST_THREADS", WAITING_TESTS);
-    command.env("PATH", std::env::join_paths(first)?);
-    command.args(NOT_SERVED_YET.iter().flat_map(|test| ["--skip", test]));
-    report::counted(&mut command)
+    let path = std::env::join_paths(first)?;
+    let mut jobs = Vec::new();
+    for program in programs::build()? {
+        if program.name.ends_with(ETCD) {
+            let mut job = program.job();
+            job.name.push_str(" on handfast");
+            job.command.env("RUST_TEST_THREADS", WAITING_TESTS);
+            job.command.env("PATH", &path);
+            let left_out = NOT_SERVED_YET.iter().flat_map(|test| ["--skip", test]);
+            job.command.args(left_out);
+            jobs.push(job);
+        }
+    }
+    programs::run(jobs)
 }
 
 fn bench_step() -> Result<Counts> {

@@ -19,7 +19,23 @@ const COUNT: u32 = 21_997;
 /// Between two ports in turn: some servers take the ports next to theirs, too.
 const STRIDE: u32 = 31;
 
+/// Which part of them this process keeps to, as `part/parts`, for programs that run side by side.
+const PART: &str = "HANDFAST_TEST_PORTS";
+
 static NEXT: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// The first port's place in the order in which they are handed out.
+fn start(part: Option<&str>, chance: u32) -> u32 {
+    let part = part.and_then(|part| part.split_once('/'));
+    let part = part.and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    let Some((part, parts @ 1..)) = part else {
+        return chance % COUNT;
+    };
+    let own: u32 = (COUNT / parts).max(1);
+    // The second half is for those that want many.
+    let part: u32 = part;
+    (part % parts) * own + chance % own.div_ceil(2)
+}
 
 /// A loopback port that nobody listens on at the moment. Each call of a process gives another.
 ///
@@ -27,11 +43,12 @@ static NEXT: AtomicU32 = AtomicU32::new(u32::MAX);
 /// When every port of the range is taken.
 #[must_use]
 pub fn free_port() -> u16 {
-    let start = RandomState::new().hash_one(std::process::id()) as u32 % COUNT;
+    let chance = RandomState::new().hash_one(std::process::id()) as u32;
+    let start = start(std::env::var(PART).ok().as_deref(), chance);
     let _ = NEXT.compare_exchange(u32::MAX, start, Ordering::Relaxed, Ordering::Relaxed);
     let mut ports = (0..COUNT).map(|_| {
-        let offset = NEXT.fetch_add(STRIDE, Ordering::Relaxed) % COUNT;
-        (FIRST + offset) as u16
+        let place = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        (FIRST + place * STRIDE % COUNT) as u16
     });
     ports
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
@@ -54,5 +71,19 @@ mod tests {
         assert_ne!(one, two);
         assert!(TcpListener::bind(("127.0.0.1", two)).is_ok());
         assert!((FIRST..FIRST + COUNT).contains(&u32::from(one)));
+    }
+
+    #[test]
+    fn programs_that_run_side_by_side_begin_far_apart() {
+        let quarter = COUNT / 4;
+        for chance in [0, 7, u32::MAX] {
+            let starts = [0, 1, 2, 3].map(|part| start(Some(&format!("{part}/4")), chance));
+            for (part, start) in (0..).zip(starts) {
+                let own = part * quarter..part * quarter + quarter / 2 + 1;
+                assert!(own.contains(&start), "{part}: {start}");
+            }
+            assert!(start(None, chance) < COUNT && start(Some("x"), chance) < COUNT);
+            assert!(start(Some("1/0"), chance) < COUNT);
+        }
     }
 }
