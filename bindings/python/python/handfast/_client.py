@@ -6,12 +6,13 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from . import _config, _lifecycle
+from . import _config
+from ._client_base import ClientBase
 from ._config import NO_DEFAULT, Config, Publication
 from ._election import Election
+from ._frames import Closing
 from ._held import HeldLock
 from ._holding import Busy, LockOptions
 from ._lease import Lease, LeaseBase, lease_id
@@ -19,7 +20,7 @@ from ._lock import Lock
 from ._multi import MultiLock
 from ._once import Once
 from ._queue import Queue
-from ._requests import DEFAULT_ENDPOINT, Pending, Requests
+from ._requests import DEFAULT_ENDPOINT, Pending
 from ._service import Discovery, Service
 from ._streams import Watch
 from ._txn import Compare, Op
@@ -28,22 +29,8 @@ from ._types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult, t
 T = TypeVar("T")
 
 
-class Client:
+class Client(ClientBase, Closing):
     """A client of one cluster. Threads may share it. Made by `connect`; close it, or use `with`."""
-
-    def __init__(
-        self,
-        endpoints: str | Sequence[str] = DEFAULT_ENDPOINT,
-        *,
-        ttl: float | None = None,
-        namespace: str | bytes = b"",
-        timeout: float | None = None,
-        app: str | None = None,
-    ) -> None:
-        self._requests = Requests(
-            endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app
-        )
-        _lifecycle.opened(self)
 
     def get(self, key: str | bytes, *, revision: int = 0) -> KeyValue | None:
         """The pair at `key`, now or at `revision`; `None` if there is none."""
@@ -244,9 +231,7 @@ class Client:
         given = None if input is None else to_bytes(input, "input")
         return Once(self._requests, to_bytes(name, "name"), given, timeout)
 
-    def queue(
-        self, name: str | bytes, *, keep_history: int | None = None
-    ) -> Queue:
+    def queue(self, name: str | bytes, *, keep_history: int | None = None) -> Queue:
         """A queue called `name`.
 
         `keep_history`: how many acknowledged items are remembered (default 10,000), so that their
@@ -271,19 +256,6 @@ class Client:
     def close(self) -> None:
         """Give up everything held, and refuse further calls."""
         self._requests.close().wait()
-
-    _close_at_exit = close
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def connect(

@@ -9,12 +9,12 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from . import _native, _typed
+from ._frames import Closing, Items, Reading
 from ._requests import Pending, Requests, nothing
 
 T = TypeVar("T")
@@ -175,43 +175,18 @@ class ConfigBase(Generic[T]):
             changes.close()
 
 
-class ConfigChanges(Generic[T]):
+class ConfigReading(Reading[ConfigEvent[T]]):
+    """Reads what happens to a configuration."""
+
+    def _read(self, raw: Any) -> Iterable[ConfigEvent[T]]:
+        return [ConfigEvent.from_native(raw)]
+
+
+class ConfigChanges(ConfigReading[T], Items[ConfigEvent[T]]):
     """What happens to a configuration, in order, beginning with the value in force. Iterate."""
 
-    def __init__(self, native: _native.Changes) -> None:
-        self._native = native
 
-    def next(self, timeout: float | None = None) -> ConfigEvent[T] | None:
-        """The next event; `None` when it is closed. Raises TimeoutError after `timeout`."""
-        raw = self._native.next(timeout).wait()
-        return None if raw is None else ConfigEvent.from_native(raw)
-
-    def close(self) -> None:
-        """End it. May be called from another thread."""
-        self._native.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> ConfigEvent[T]:
-        event = self.next()
-        if event is None:
-            raise StopIteration
-        return event
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Config(ConfigBase[T]):
+class Config(ConfigBase[T], Closing):
     """A configuration that follows what is published. There is a value at any time.
 
     Iterating gives the value in force, then each later one. Leaving a `with` block closes it.
@@ -260,17 +235,6 @@ class Config(ConfigBase[T]):
                     # The type says that there may be none, of other events.
                     value: Any = event.value
                     yield value
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _call_back(changes: ConfigChanges[Any], callback: Callable[[Any], object]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ._frames import Named
 from ._held import Term
 from ._requests import Pending, Requests
 from ._streams import Observer
 from ._types import Leader, LockLine
 
 
-class Election:
+class Election(Named):
     """An election by its name; made by `Client.election`.
 
     Works together with etcdctl's elections and Go's `concurrency.Election` on the same name.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from . import _native
-from ._holding import Holding
+from ._frames import Ending, Named
+from ._holding import Entered, Holding, LockOptions
+from ._requests import Requests
 from ._txn import Compare, Op
 from ._types import TxnResult
-from .errors import HandfastError
+
+H = TypeVar("H", bound="Held")
 
 
-class Held(Holding):
+class Held(Holding, Ending):
     """Something that is held: what locks, elections and the like have in common."""
 
     def __init__(self, native: _native.Holding, name: bytes) -> None:
@@ -53,25 +55,12 @@ class Held(Holding):
         """Delete `key` if this is still held; returns the revision."""
         return self.txn(then=[Op.delete(key)]).revision
 
-    def _give_back(self) -> None:
+    def _end(self) -> None:
         self._release().wait()
 
     def __enter__(self) -> Self:
         self._native.enter()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._give_back()
-            return
-        # What went wrong first is what the caller has to know.
-        with contextlib.suppress(HandfastError):
-            self._give_back()
 
 
 class HeldLock(Held):
@@ -79,7 +68,7 @@ class HeldLock(Held):
 
     def release(self) -> None:
         """Release it and wait for the answer. Raises LockLostError if it was lost before."""
-        self._give_back()
+        self._end()
 
 
 class Term(Held):
@@ -87,8 +76,34 @@ class Term(Held):
 
     def resign(self) -> None:
         """Resign and wait for the answer. Raises LeadershipLostError if it was lost before."""
-        self._give_back()
+        self._end()
 
     def proclaim(self, value: str | bytes) -> None:
         """Announce another value to observers."""
         self._proclaim(value).wait()
+
+
+class Acquiring(Named, Generic[H]):
+    """What can be held by entering it, by several threads at once."""
+
+    def __init__(self, requests: Requests, options: LockOptions) -> None:
+        self._requests = requests
+        self._options = options
+        self._entered: Entered[H] = Entered()
+
+    def acquire(self) -> H:
+        """Wait for it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> H:
+        held = self.acquire().__enter__()
+        self._entered.push(threading.current_thread(), held)
+        return held
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._entered.pop(threading.current_thread()).__exit__(kind, error, traceback)

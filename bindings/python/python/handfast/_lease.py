@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from types import TracebackType
-from typing import Self
 
 from . import _native
+from ._frames import Ending
 from ._requests import Pending, nothing
 from ._types import LeaseInfo
-from .errors import HandfastError
 
 
 class LeaseBase:
@@ -44,7 +41,7 @@ class LeaseBase:
         return Pending(self._native.time_to_live(), LeaseInfo.from_native)
 
 
-class Lease(LeaseBase):
+class Lease(LeaseBase, Ending):
     """A lease. Leaving a `with` block revokes it, and deletes the keys on it."""
 
     def revoke(self) -> None:
@@ -55,20 +52,8 @@ class Lease(LeaseBase):
         """How long it has left, and which keys are on it."""
         return self._info().wait()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.revoke()
-            return
-        with contextlib.suppress(HandfastError):
-            self.revoke()
+    def _end(self) -> None:
+        self.revoke()
 
 
 def lease_id(lease: LeaseBase | int | None) -> int:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from types import TracebackType
 
-from ._held import HeldLock
-from ._holding import Busy, Entered, LockOptions
+from ._held import Acquiring, HeldLock
+from ._holding import Busy, LockOptions
 from ._requests import Pending, Requests
 from ._types import LockLine, Member
 
 
-class Lock:
+class Lock(Acquiring[HeldLock]):
     """A lock by its name; made by `Client.lock`. Threads may share it: each entry is a holder.
 
     Works together with etcdctl's locks and Go's `concurrency.Mutex` on the same name.
     """
 
     def __init__(self, requests: Requests, name: bytes, options: LockOptions) -> None:
-        self._requests = requests
-        self._options = options
-        self._entered: Entered[HeldLock] = Entered()
+        super().__init__(requests, options)
         self.name = name
 
     def acquire(self) -> HeldLock:
@@ -46,16 +42,3 @@ class Lock:
     def break_holder(self, why: str) -> Member | None:
         """Take it away from its holder, who learns why; returns who that was."""
         return self._requests.break_lock(self.name, why).wait()
-
-    def __enter__(self) -> HeldLock:
-        held = self.acquire().__enter__()
-        self._entered.push(threading.current_thread(), held)
-        return held
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entered.pop(threading.current_thread()).__exit__(kind, error, traceback)

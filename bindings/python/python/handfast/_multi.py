@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from types import TracebackType
 from typing import Any
 
-from ._held import HeldLock
-from ._holding import Busy, Entered, LockOptions
+from ._held import Acquiring, HeldLock
+from ._holding import Busy, LockOptions
 from ._requests import Pending, Requests
 from ._types import Member
 
@@ -31,7 +29,7 @@ class HeldMultiLock(HeldLock):
         super().__init__(native, joined(self.names))
 
 
-class MultiLock:
+class MultiLock(Acquiring[HeldMultiLock]):
     """Several locks by their names; made by `Client.multi_lock`. Threads may share it.
 
     Each name is also a lock for others. Their order does not matter: there is no deadlock.
@@ -40,10 +38,9 @@ class MultiLock:
     def __init__(
         self, requests: Requests, names: tuple[bytes, ...], options: LockOptions
     ) -> None:
-        self._requests = requests
-        self._options = options
-        self._entered: Entered[HeldMultiLock] = Entered()
+        super().__init__(requests, options)
         self.names = names
+        self.name = joined(names)
 
     def acquire(self) -> HeldMultiLock:
         """Wait for all. Raises LockTimeoutError, which names who holds one of them."""
@@ -54,19 +51,6 @@ class MultiLock:
         """Take all if all are free; else a `Busy`, which counts as false, with one's holder."""
         raw = self._requests.native.try_multi_lock(list(self.names), self._options).wait()
         return HeldMultiLock(raw) if raw[0] is not None else busy(raw)
-
-    def __enter__(self) -> HeldMultiLock:
-        held = self.acquire().__enter__()
-        self._entered.push(threading.current_thread(), held)
-        return held
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entered.pop(threading.current_thread()).__exit__(kind, error, traceback)
 
 
 def busy(raw: tuple[Any, ...]) -> Busy:

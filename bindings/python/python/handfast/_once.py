@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _native
+from ._frames import Named
 from ._held import Held
 from ._requests import Pending, Requests
 from ._types import to_bytes
@@ -35,7 +36,7 @@ def optional_result(raw: tuple[Any, ...] | None) -> OnceResult | None:
     return None if raw is None else OnceResult.from_native(raw)
 
 
-class OnceBase:
+class OnceBase(Named):
     """The name of the work, and what its result depends on."""
 
     def __init__(
@@ -45,9 +46,6 @@ class OnceBase:
         self._input = input
         self._timeout = timeout
         self.name = name
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name.decode(errors='replace')!r}>"
 
     def _begin(self) -> _native.Call:
         return self._requests.native.once(self.name, self._input, self._timeout)

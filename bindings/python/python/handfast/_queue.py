@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, TypedDict
 
 from . import _native
+from ._frames import Named
 from ._held import Held
 from ._queue_types import (
     DeadLetter,
@@ -42,15 +43,12 @@ class WorkerOptions(TypedDict):
     once: bool
 
 
-class QueueBase:
+class QueueBase(Named):
     """Puts the calls of a queue together."""
 
     def __init__(self, native: _native.Queue, name: bytes) -> None:
         self._native = native
         self.name = name
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name.decode(errors='replace')!r}>"
 
     def _push(
         self,
@@ -140,7 +138,7 @@ class Claim(Held):
     def release(self) -> None:
         """Give it back untried: the attempt does not count."""
         self._settled = True
-        self._give_back()
+        self._end()
 
     def __exit__(
         self,
@@ -259,4 +257,3 @@ class Queue(QueueBase):
     def retry(self, id: str) -> bool:
         """Put a dead letter back; whether there is one of this id."""
         return self._retry(id).wait()
-

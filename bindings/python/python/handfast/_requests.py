@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from . import _logs, _native
@@ -93,18 +93,17 @@ class Requests:
 
     def __init__(
         self,
-        endpoints: str | Sequence[str],
+        endpoints: list[str],
         *,
         ttl: float | None,
         namespace: str | bytes,
         timeout: float | None,
         app: str | None,
     ) -> None:
-        listed = [endpoints] if isinstance(endpoints, str) else list(endpoints)
         program = app or os.path.basename(sys.argv[0] if sys.argv else "") or "python"
         prefix = to_bytes(namespace, "namespace")
         _logs.connect()
-        self.native = _native.Client(listed, prefix, ttl, timeout, program)
+        self.native = _native.Client(endpoints, prefix, ttl, timeout, program)
         # What stays as it is although the program keeps no reference to it.
         self.kept: set[object] = set()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from . import _lifecycle, _native
+from ._frames import Closing
 
 
-class Server:
+class Server(Closing):
     """A server that runs in this process; it serves when the constructor returns.
 
     Without `data_dir` its data goes away with it. It listens on a free port of this machine
@@ -47,14 +47,3 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from . import _native
+from ._frames import Closing, Ending, Items, Reading
 from ._requests import Pending, Requests, nothing
 from ._service_types import (
     Instance,
@@ -23,7 +23,6 @@ from ._service_types import (
     said,
 )
 from ._types import to_bytes
-from .errors import HandfastError
 
 
 class RegistrationBase:
@@ -55,7 +54,7 @@ class RegistrationBase:
         return Pending(self._native.unregister(), nothing)
 
 
-class Registration(RegistrationBase):
+class Registration(RegistrationBase, Ending):
     """An instance that is kept listed: also under new leases, after an outage.
 
     Leaving a `with` block unregisters it.
@@ -78,20 +77,8 @@ class Registration(RegistrationBase):
         """Take it off the list; others learn that it left."""
         self._unregister().wait()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.unregister()
-            return
-        with contextlib.suppress(HandfastError):
-            self.unregister()
+    def _end(self) -> None:
+        self.unregister()
 
 
 class Picked:
@@ -169,43 +156,18 @@ class DiscoveryBase:
             feed.close()
 
 
-class ServiceChanges:
+class ServiceReading(Reading[ServiceChange]):
+    """Reads the changes of a service's list."""
+
+    def _read(self, raw: Any) -> Iterable[ServiceChange]:
+        return [ServiceChange.from_native(raw)]
+
+
+class ServiceChanges(ServiceReading, Items[ServiceChange]):
     """The changes of a service's list, in order. Iterate; leaving a `with` block closes it."""
 
-    def __init__(self, native: _native.ServiceFeed) -> None:
-        self._native = native
 
-    def next(self, timeout: float | None = None) -> ServiceChange | None:
-        """The next change; `None` when it is closed. Raises TimeoutError after `timeout`."""
-        raw = self._native.next(timeout).wait()
-        return None if raw is None else ServiceChange.from_native(raw)
-
-    def close(self) -> None:
-        """End it. May be called from another thread."""
-        self._native.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> ServiceChange:
-        change = self.next()
-        if change is None:
-            raise StopIteration
-        return change
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Discovery(DiscoveryBase):
+class Discovery(DiscoveryBase, Closing):
     """Who offers a service, kept up to date. Leaving a `with` block closes it."""
 
     def pick(
@@ -235,17 +197,6 @@ class Discovery(DiscoveryBase):
     def close(self) -> None:
         """Follow no more, and end all iterations."""
         self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class ServiceBase:

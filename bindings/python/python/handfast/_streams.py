@@ -2,87 +2,39 @@
 
 from __future__ import annotations
 
-from collections import deque
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterable
+from typing import Any
 
-from . import _native
+from ._frames import Items, Reading, Source, Stream
 from ._types import Event, Leader, optional_leader
 
 
-class Watch:
+class WatchReading(Reading[Event]):
+    """Reads changes, a batch at a time."""
+
+    def __init__(self, native: Source) -> None:
+        super().__init__(native)
+        self.revision = 0
+
+    def _read(self, raw: Any) -> Iterable[Event]:
+        self.revision, events = raw
+        return [Event.from_native(event) for event in events]
+
+
+class LeaderReading(Reading[Leader | None]):
+    """Reads who leads."""
+
+    def _read(self, raw: Any) -> Iterable[Leader | None]:
+        return [optional_leader(raw[0])]
+
+
+class Watch(WatchReading, Items[Event]):
     """The changes of keys, in order. Iterate; leaving the `with` block closes it.
 
     It heals by itself over lost connections. Iterating ends when it is closed, also by another
     thread, and raises CompactedError when changes to be reported are gone.
     """
 
-    def __init__(self, native: _native.Watch) -> None:
-        self._native = native
-        self._events: deque[Event] = deque()
-        self.revision = 0
 
-    def next(self, timeout: float | None = None) -> Event | None:
-        """The next change; `None` when it is closed. Raises TimeoutError after `timeout`."""
-        if not self._events:
-            batch = self._native.next(timeout).wait()
-            if batch is None:
-                return None
-            self.revision, raw = batch
-            self._events.extend(Event.from_native(event) for event in raw)
-        return self._events.popleft()
-
-    def close(self) -> None:
-        """Cancel the watch. May be called from another thread."""
-        self._native.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Event:
-        event = self.next()
-        if event is None:
-            raise StopIteration
-        return event
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Observer:
+class Observer(LeaderReading, Stream[Leader | None]):
     """Who leads: the leader now, then each change; `None` means that nobody leads."""
-
-    def __init__(self, native: _native.Observer) -> None:
-        self._native = native
-
-    def close(self) -> None:
-        """Stop observing. May be called from another thread."""
-        self._native.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Leader | None:
-        told = self._native.next().wait()
-        if told is None:
-            raise StopIteration
-        return optional_leader(told[0])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from .. import _config, _lifecycle
+from .. import _config
+from .._client_base import ClientBase
 from .._config import NO_DEFAULT, Publication
 from .._holding import Busy, LockOptions
 from .._lease import LeaseBase, lease_id
-from .._requests import DEFAULT_ENDPOINT, Pending, Requests
+from .._requests import DEFAULT_ENDPOINT, Pending
 from .._txn import Compare, Op
 from .._types import (
     DeleteResult,
@@ -24,14 +24,13 @@ from .._types import (
     TxnResult,
     to_bytes,
 )
-from ..errors import HandfastError
 from ._config import Config, ConfigOpening
 from ._election import Election
+from ._frames import Opening, close, closing, ending
 from ._held import HeldLock
 from ._lock import Lock
 from ._multi import MultiLock
 from ._once import Once
-from ._opening import Opening
 from ._queue import Queue
 from ._service import Discovery, Service
 from ._streams import Watch
@@ -51,22 +50,8 @@ class Lease(LeaseBase):
         return await self._info().start()
 
 
-class AsyncClient:
+class AsyncClient(ClientBase):
     """A client of one cluster, for tasks of any event loop. Made by `connect`."""
-
-    def __init__(
-        self,
-        endpoints: str | Sequence[str] = DEFAULT_ENDPOINT,
-        *,
-        ttl: float | None = None,
-        namespace: str | bytes = b"",
-        timeout: float | None = None,
-        app: str | None = None,
-    ) -> None:
-        self._requests = Requests(
-            endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app
-        )
-        _lifecycle.opened(self)
 
     async def get(self, key: str | bytes, *, revision: int = 0) -> KeyValue | None:
         """The pair at `key`, now or at `revision`; `None` if there is none."""
@@ -129,12 +114,7 @@ class AsyncClient:
         async def make() -> Lease:
             return await Pending(self._requests.native.lease(ttl, keep_alive), Lease).start()
 
-        async def close(lease: Lease, error: BaseException | None) -> None:
-            # What went wrong first is what the caller has to know.
-            with contextlib.suppress(*[HandfastError] if error is not None else []):
-                await lease.revoke()
-
-        return Opening(make, close)
+        return ending(make, Lease.revoke)
 
     def watch(
         self,
@@ -154,7 +134,7 @@ class AsyncClient:
             call = self._requests.native.watch(name, prefix, start_revision, prev_kv)
             return await Pending(call, Watch).start()
 
-        return Opening(make, lambda watch, _: watch.close())
+        return closing(make)
 
     def lock(
         self,
@@ -262,7 +242,7 @@ class AsyncClient:
             call = self._requests.native.config(name, given)
             return await Pending(call, lambda native: Config[Any](native, prefix)).start()
 
-        return ConfigOpening(make, lambda config, _: config.close())
+        return ConfigOpening(make, close)
 
     async def publish(
         self,
@@ -331,14 +311,11 @@ class AsyncClient:
             call = self._requests.native.discover(name, guard)
             return await Pending(call, lambda native: Discovery(native, name)).start()
 
-        return Opening(make, lambda discovery, _: discovery.close())
+        return closing(make)
 
     async def close(self) -> None:
         """Give up everything held, and refuse further calls. Runs on when it is cancelled."""
         await self._requests.close().start()
-
-    def _close_at_exit(self) -> None:
-        self._requests.close().wait()
 
     async def __aenter__(self) -> Self:
         return self
@@ -371,4 +348,4 @@ def connect(
     async def make() -> AsyncClient:
         return AsyncClient(endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app)
 
-    return Opening(make, lambda client, _: client.close())
+    return closing(make)

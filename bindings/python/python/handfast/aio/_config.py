@@ -5,34 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, TypeVar
 
 from .. import _native
-from .._config import ConfigBase, ConfigEvent, log
-from ._opening import Opening
-from ._streams import Feed
+from .._config import ConfigBase, ConfigEvent, ConfigReading, log
+from ._frames import Opening, Stream, closing
 
 T = TypeVar("T")
 
 
-class ConfigChanges(Generic[T]):
+class ConfigChanges(ConfigReading[T], Stream[ConfigEvent[T]]):
     """What happens to a configuration, in order, beginning with the value in force."""
-
-    def __init__(self, native: _native.Changes) -> None:
-        self._feed = Feed(native)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ConfigEvent[T]:
-        raw = await self._feed.take()
-        if raw is None:
-            raise StopAsyncIteration
-        return ConfigEvent.from_native(raw)
-
-    async def close(self) -> None:
-        """End it."""
-        self._feed.close()
 
 
 class Config(ConfigBase[T]):
@@ -60,7 +43,7 @@ class Config(ConfigBase[T]):
         async def make() -> ConfigChanges[T]:
             return ConfigChanges(self._open_changes())
 
-        return Opening(make, lambda changes, _: changes.close())
+        return closing(make)
 
     def on_change(self, callback: Callable[[T], object]) -> Callable[[], None]:
         """Call `callback` with each later value, in a task of its own; returns what ends it.

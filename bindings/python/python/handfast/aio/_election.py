@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from .._frames import Named
 from .._requests import Pending, Requests
 from .._types import Leader, LockLine
+from ._frames import Opening, closing
 from ._held import Term
-from ._opening import Opening
 from ._streams import Observer
 
 
-class Election:
+class Election(Named):
     """An election by its name; made by `AsyncClient.election`.
 
     Works together with etcdctl's elections and Go's `concurrency.Election` on the same name.
@@ -61,4 +62,4 @@ class Election:
         async def make() -> Observer:
             return await Pending(self._requests.native.observe(self.name), Observer).start()
 
-        return Opening(make, lambda observer, _: observer.close())
+        return closing(make)

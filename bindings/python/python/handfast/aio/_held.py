@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from .. import _native
-from .._holding import Holding
+from .._frames import Named
+from .._holding import Entered, Holding, LockOptions
+from .._requests import Requests
 from .._txn import Compare, Op
 from .._types import TxnResult
 from ..errors import HandfastError, LockLostError
+
+H = TypeVar("H", bound="Held")
 
 
 class _Body:
@@ -140,3 +144,37 @@ class Term(Held):
     async def proclaim(self, value: str | bytes) -> None:
         """Announce another value to observers."""
         await self._proclaim(value).start()
+
+
+class Acquiring(Named, Generic[H]):
+    """What can be held by entering or awaiting it, by several tasks at once."""
+
+    def __init__(
+        self, requests: Requests, options: LockOptions, cancel_on_lost: bool
+    ) -> None:
+        self._requests = requests
+        self._options = options
+        self._cancel_on_lost = cancel_on_lost
+        self._entered: Entered[H] = Entered()
+
+    async def acquire(self) -> H:
+        """Wait for it."""
+        raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, None, H]:
+        return self.acquire().__await__()
+
+    async def __aenter__(self) -> H:
+        held = await self.acquire()
+        await held.__aenter__()
+        self._entered.push(asyncio.current_task(), held)
+        return held
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        held = self._entered.pop(asyncio.current_task())
+        await held.__aexit__(kind, error, traceback)

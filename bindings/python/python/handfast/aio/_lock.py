@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Generator
-from types import TracebackType
 from typing import Any
 
-from .._holding import Busy, Entered, LockOptions
+from .._holding import Busy, LockOptions
 from .._requests import Pending, Requests
 from .._types import LockLine, Member
-from ._held import HeldLock
+from ._held import Acquiring, HeldLock
 
 
-class Lock:
+class Lock(Acquiring[HeldLock]):
     """A lock by its name; made by `AsyncClient.lock`. Tasks may share it: each entry is a holder.
 
     `async with` cancels the body when the lock is lost, and raises LockLostError. Awaiting it
@@ -24,10 +21,7 @@ class Lock:
     def __init__(
         self, requests: Requests, name: bytes, options: LockOptions, cancel_on_lost: bool
     ) -> None:
-        self._requests = requests
-        self._options = options
-        self._cancel_on_lost = cancel_on_lost
-        self._entered: Entered[HeldLock] = Entered()
+        super().__init__(requests, options, cancel_on_lost)
         self.name = name
 
     async def acquire(self) -> HeldLock:
@@ -38,9 +32,6 @@ class Lock:
         call = self._requests.native.lock(self.name, self._options)
         make = Pending(call, lambda native: HeldLock(native, self.name, self._cancel_on_lost))
         return await make.start_holding()
-
-    def __await__(self) -> Generator[Any, None, HeldLock]:
-        return self.acquire().__await__()
 
     async def try_acquire(self) -> HeldLock | Busy:
         """Take it if it is free; else a `Busy`, which counts as false and names the holder."""
@@ -62,18 +53,3 @@ class Lock:
     async def break_holder(self, why: str) -> Member | None:
         """Take it away from its holder, who learns why; returns who that was."""
         return await self._requests.break_lock(self.name, why).start()
-
-    async def __aenter__(self) -> HeldLock:
-        held = await self.acquire()
-        await held.__aenter__()
-        self._entered.push(asyncio.current_task(), held)
-        return held
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        held = self._entered.pop(asyncio.current_task())
-        await held.__aexit__(kind, error, traceback)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Generator
-from types import TracebackType
 from typing import Any
 
-from .._holding import Busy, Entered, LockOptions
+from .._holding import Busy, LockOptions
 from .._multi import busy, joined
 from .._requests import Pending, Requests
-from ._held import HeldLock
+from ._held import Acquiring, HeldLock
 
 
 class HeldMultiLock(HeldLock):
@@ -27,7 +24,7 @@ class HeldMultiLock(HeldLock):
         super().__init__(native, joined(self.names), cancel_on_lost)
 
 
-class MultiLock:
+class MultiLock(Acquiring[HeldMultiLock]):
     """Several locks by their names; made by `AsyncClient.multi_lock`. Tasks may share it.
 
     `async with` cancels the body when one of them is lost. Each name is also a lock for others.
@@ -41,11 +38,9 @@ class MultiLock:
         options: LockOptions,
         cancel_on_lost: bool,
     ) -> None:
-        self._requests = requests
-        self._options = options
-        self._cancel_on_lost = cancel_on_lost
-        self._entered: Entered[HeldMultiLock] = Entered()
+        super().__init__(requests, options, cancel_on_lost)
         self.names = names
+        self.name = joined(names)
 
     async def acquire(self) -> HeldMultiLock:
         """Wait for all. Raises LockTimeoutError, which names who holds one of them.
@@ -56,27 +51,9 @@ class MultiLock:
         make = Pending(call, lambda raw: HeldMultiLock(raw, self._cancel_on_lost))
         return await make.start_holding()
 
-    def __await__(self) -> Generator[Any, None, HeldMultiLock]:
-        return self.acquire().__await__()
-
     async def try_acquire(self) -> HeldMultiLock | Busy:
         """Take all if all are free; else a `Busy`, which counts as false, with one's holder."""
         call = self._requests.native.try_multi_lock(list(self.names), self._options)
         tried: Pending[tuple[Any, ...]] = Pending(call, lambda tried: tried)
         raw = await tried.start_holding()
         return HeldMultiLock(raw, self._cancel_on_lost) if raw[0] is not None else busy(raw)
-
-    async def __aenter__(self) -> HeldMultiLock:
-        held = await self.acquire()
-        await held.__aenter__()
-        self._entered.push(asyncio.current_task(), held)
-        return held
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        held = self._entered.pop(asyncio.current_task())
-        await held.__aexit__(kind, error, traceback)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from typing import Self
 
-from .. import _native
 from .._requests import Pending
-from .._service import DiscoveryBase, Picked, RegistrationBase, ServiceBase
+from .._service import (
+    DiscoveryBase,
+    Picked,
+    RegistrationBase,
+    ServiceBase,
+    ServiceReading,
+)
 from .._service_types import Instance, PickWay, ServiceChange, Status, said
-from ..errors import HandfastError
-from ._opening import Opening
-from ._streams import Feed
+from ._frames import Opening, Stream, closing, ending
 
 
 class Registration(RegistrationBase):
@@ -36,24 +37,8 @@ class Registration(RegistrationBase):
         await self._unregister().start()
 
 
-class ServiceChanges:
+class ServiceChanges(ServiceReading, Stream[ServiceChange]):
     """The changes of a service's list, in order, as an async iterator."""
-
-    def __init__(self, native: _native.ServiceFeed) -> None:
-        self._feed = Feed(native)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ServiceChange:
-        raw = await self._feed.take()
-        if raw is None:
-            raise StopAsyncIteration
-        return ServiceChange.from_native(raw)
-
-    async def close(self) -> None:
-        """End it."""
-        self._feed.close()
 
 
 class Discovery(DiscoveryBase):
@@ -79,7 +64,7 @@ class Discovery(DiscoveryBase):
         async def make() -> ServiceChanges:
             return ServiceChanges(self._open_changes())
 
-        return Opening(make, lambda changes, _: changes.close())
+        return closing(make)
 
     async def at_least(self, revision: int) -> None:
         """Wait until everything up to `revision` is in the list."""
@@ -123,12 +108,7 @@ class Service(ServiceBase):
             )
             return await made.start()
 
-        async def close(registration: Registration, error: BaseException | None) -> None:
-            # What went wrong first is what the caller has to know.
-            with contextlib.suppress(*[HandfastError] if error is not None else []):
-                await registration.unregister()
-
-        return Opening(make, close)
+        return ending(make, Registration.unregister)
 
     async def list(self) -> tuple[Instance, ...]:
         """Who is listed now: one read, nothing is followed."""
