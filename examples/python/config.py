@@ -31,11 +31,12 @@ def check(limits: Limits) -> None:
         raise ValueError("that is more than one machine can do")
 
 
-async def program(endpoint: str, name: str, last: int) -> list[str]:
+async def program(endpoint: str, name: str, last: int, begun: asyncio.Event) -> list[str]:
     """Follow the configuration until `last` is in force."""
     seen = []
     async with aio.connect(endpoint, app=name) as hf:
         async for limits in hf.config(KEY, type=Limits, validate=check):
+            begun.set()
             seen.append(f"{name}: {limits.requests} requests at {len(limits.hosts)} hosts")
             if limits.requests == last:
                 return seen
@@ -46,9 +47,13 @@ async def main(endpoint: str) -> None:
     async with aio.connect(endpoint, app="console") as hf:
         first = await hf.publish(KEY, Limits(100, ["a"]), note="to begin with")
         async with hf.config(KEY, type=Limits, validate=check) as config:
+            begun = {name: asyncio.Event() for name in ["web", "batch"]}
             programs = [
-                asyncio.create_task(program(endpoint, name, 300)) for name in ["web", "batch"]
+                asyncio.create_task(program(endpoint, name, 300, event))
+                for name, event in begun.items()
             ]
+            # A program that starts while a refused value is published has nothing to begin with.
+            await asyncio.gather(*(event.wait() for event in begun.values()))
             for value in [Limits(200, ["a", "b"]), {"requests": "many"}, Limits(5000, [])]:
                 await config.at_least(await hf.publish(KEY, value))
                 print(f"in force: {config.value.requests}", end="")
