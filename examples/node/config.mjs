@@ -12,21 +12,16 @@ import { PublishConflictError, Server, connect } from 'handfast';
 
 const KEY = 'app/limits';
 
-/** What is in force is what this has made; no program runs with what it refuses. */
-function decode(entries) {
-  // Of a single key the name is empty.
-  const limits = JSON.parse(entries.get('').toString());
+/** No program runs with what this refuses. */
+function validate(limits) {
   if (!Number.isInteger(limits.requests)) throw new TypeError('requests is not a number');
   if (limits.requests > 1000) throw new RangeError('that is more than one machine can do');
-  return limits;
 }
-
-const entry = (limits) => ({ '': JSON.stringify(limits) });
 
 /** A program that follows the configuration. */
 async function start(endpoint, name) {
   const hf = await connect(endpoint, { appName: name });
-  return { hf, name, config: await hf.config(KEY, { decode }) };
+  return { hf, name, config: await hf.config(KEY, { validate }) };
 }
 
 /** What a program has in force in the end. */
@@ -41,23 +36,18 @@ async function ended({ hf, name, config }, last) {
 
 /** A console, which hears of what is refused as well. */
 async function follow(hf, news) {
-  const loud = (entries) => {
-    try {
-      return decode(entries);
-    } catch (error) {
-      news.emit('told', `, refused: ${error.message}`);
-      throw error;
-    }
-  };
-  const config = await hf.config(KEY, { decode: loud });
-  const changes = config.changes();
+  const config = await hf.config(KEY, { validate });
+  const events = config.events();
   // The first one is what is in force already.
-  await changes.next();
+  await events.next();
   const telling = (async () => {
-    for await (const _ of changes) news.emit('told', '');
+    for await (const event of events) {
+      if (event.kind === 'applied') news.emit('told', '');
+      if (event.kind === 'problem') news.emit('told', `, refused: ${event.problem.error.message}`);
+    }
   })();
   const stop = async () => {
-    changes.close();
+    events.close();
     await telling;
   };
   return { config, stop };
@@ -65,25 +55,25 @@ async function follow(hf, news) {
 
 async function main(endpoint) {
   const hf = await connect(endpoint, { appName: 'console' });
-  const first = await hf.publish(KEY, entry({ requests: 100, hosts: ['a'] }), { note: 'to begin with' });
+  const first = await hf.publish(KEY, { requests: 100, hosts: ['a'] }, { note: 'to begin with' });
   const programs = await Promise.all(['web', 'batch'].map((name) => start(endpoint, name)));
 
   const news = new EventEmitter();
   const { config, stop } = await follow(hf, news);
   for (const value of [{ requests: 200, hosts: ['a', 'b'] }, { requests: 'many' }, { requests: 5000, hosts: [] }]) {
     const told = once(news, 'told');
-    await hf.publish(KEY, entry(value));
+    await hf.publish(KEY, value);
     const [refused] = await told;
     console.log(`in force: ${config.get().requests}${refused}`);
   }
   await stop();
 
   // What was begun before that is not published on top of it.
-  await hf.publish(KEY, entry({ requests: 1, hosts: [] }), { since: first }).catch((error) => {
+  await hf.publish(KEY, { requests: 1, hosts: [] }, { since: first }).catch((error) => {
     if (!(error instanceof PublishConflictError)) throw error;
     console.log('somebody else has published since');
   });
-  await hf.publish(KEY, entry({ requests: 300, hosts: ['a', 'b', 'c'] }), { note: 'the real thing' });
+  await hf.publish(KEY, { requests: 300, hosts: ['a', 'b', 'c'] }, { note: 'the real thing' });
   for (const program of programs) console.log(await ended(program, 300));
   await hf.close();
 }

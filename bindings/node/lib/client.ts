@@ -1,19 +1,19 @@
 // The client: keys and values, and the door to everything else.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { Config, toEntries, type ConfigOptions } from './config.js';
-import { crossing } from './crossing.js';
+import { Config, toEntries, type ConfigOptions, type Publication, type PublishOptions } from './config.js';
+import { crossing, type Abortable } from './crossing.js';
 import { Election, type ElectionOptions } from './election.js';
-import { unwrap } from './errors.js';
+import { toError, unwrap } from './errors.js';
 import type { HeldLock } from './held.js';
 import { Lease } from './lease.js';
 import { opened } from './lifecycle.js';
-import { Lock, type Abortable, type LockOptions } from './lock.js';
+import { Lock, type LockOptions } from './lock.js';
 import { MultiLock } from './multi.js';
 import type * as Native from './native.cjs';
 import { native } from './native.js';
 import { Once, type OnceOptions } from './once.js';
-import { Queue, openQueue } from './queue.js';
+import { Queue, openQueue, type QueueOptions } from './queue.js';
 import { Service, type Discovery } from './service.js';
 import { Session } from './session.js';
 import { Watch } from './streams.js';
@@ -43,6 +43,8 @@ export interface ConnectOptions {
   ttlMs?: number | undefined;
   /** How long one call may take (default 5 s). */
   timeoutMs?: number | undefined;
+  /** Everything held is given up when {@link Client.beat} is not called for so long. */
+  beatMs?: number | undefined;
   /** The name others see when they look who holds (default: the program's). */
   appName?: string | undefined;
 }
@@ -195,8 +197,8 @@ export class Client implements AsyncDisposable {
   }
 
   /** A queue called `name`. */
-  queue(name: Bytes): Queue {
-    return openQueue(this.#native, name);
+  queue(name: Bytes, options: QueueOptions = {}): Queue {
+    return openQueue(this.#native, name, options);
   }
 
   /** Work called `name` that is done once. */
@@ -234,20 +236,41 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Publishes values under `key` by name, or deletes with `null`, all at one revision, which it
-   * gives. Of a single key the name is the empty text. With `since` it is refused when somebody
-   * else published after that revision.
+   * Publishes a configuration; the revision. Text and bytes are published as they are, everything
+   * else as JSON. With `prefix` the value is an object, or a `Map`, of values by what follows the
+   * key, all published as JSON at one revision; `null` deletes. With `since` it is refused when
+   * somebody else published after that revision.
    *
    * @throws {PublishConflictError}
    */
   async publish(
     key: Bytes,
-    entries: Readonly<Record<string, Bytes | null>>,
-    options: Abortable & { note?: string | undefined; since?: number | undefined } = {},
+    value: unknown,
+    options: PublishOptions & { prefix?: boolean | undefined; since?: number | undefined } = {},
   ): Promise<number> {
-    const { signal, note = '', since } = options;
-    const [name, raw] = [toBuffer(key), toEntries(entries)];
-    return crossing(signal, (token) => this.#native.publish(token, name, raw, note, since));
+    const { signal, note = '', prefix = false, since } = options;
+    const [name, entries] = [toBuffer(key), toEntries(value, prefix)];
+    return crossing(signal, (token) => this.#native.publish(token, name, entries, note, since));
+  }
+
+  /** Who published what is in force at `key`, or was at `revision`, if that is known. */
+  async publication(
+    key: Bytes,
+    { signal, revision = 0 }: Abortable & { revision?: number | undefined } = {},
+  ): Promise<Publication | null> {
+    const name = toBuffer(key);
+    const raw = await crossing(signal, (token) => this.#native.publication(token, name, revision));
+    return raw == null ? null : { by: raw.by, note: raw.note, time: new Date(raw.unixMs), revision: raw.revision };
+  }
+
+  /**
+   * Reports that the program goes on, for the `beatMs` it was connected with.
+   *
+   * @throws {SessionLostError} when it comes too late: what was held is lost.
+   */
+  beat(): void {
+    const failure = this.#native.beat();
+    if (failure != null) throw toError(failure);
   }
 
   /** The session that everything this client holds is held on; opens it if need be. */
@@ -285,12 +308,13 @@ export async function connect(
   endpoints: string | readonly string[] = DEFAULT_ENDPOINT,
   options: ConnectOptions = {},
 ): Promise<Client> {
-  const { namespace, ttlMs, timeoutMs, appName } = options;
+  const { namespace, ttlMs, timeoutMs, beatMs, appName } = options;
   const raw = native.openClient({
     endpoints: typeof endpoints === 'string' ? [endpoints] : [...endpoints],
     namespace: namespace === undefined ? undefined : toBuffer(namespace, 'namespace'),
     ttlMs,
     timeoutMs,
+    beatMs,
     appName: appName ?? programName(),
   });
   const client = unwrap(raw);

@@ -4,6 +4,11 @@ import { unwrap, isFailure } from './errors.js';
 import type * as Native from './native.cjs';
 import { native } from './native.js';
 
+/** Ends a wait: it rejects with the signal's reason, and leaves nothing behind. */
+export interface Abortable {
+  signal?: AbortSignal | undefined;
+}
+
 const never = new native.CancelToken();
 
 /**

@@ -1,12 +1,12 @@
 // Elections: one leader for each name, with a value to announce.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
+import { LeadershipLostError } from './errors.js';
 import { Leadership, during } from './held.js';
-import type { Abortable } from './lock.js';
 import type * as Native from './native.cjs';
 import { stream, type Stream } from './streams.js';
-import { Leader, Line } from './types.js';
+import { Leader, Line, Member, toWaits, type Waiting } from './types.js';
 
 /** How a program stands for election. */
 export interface ElectionOptions {
@@ -16,6 +16,14 @@ export interface ElectionOptions {
   timeoutMs?: number | undefined;
   /** Campaign again if the session is lost while waiting, instead of failing. */
   rejoin?: boolean | undefined;
+  /** Lets {@link Election.lead} campaign again, and do its work again, when the lead was lost. */
+  again?: boolean | undefined;
+  /** The leadership is given up after it was had for so long, whatever the work does. */
+  maxHoldMs?: number | undefined;
+  /** It is given up when `beat()` is not called for so long. */
+  beatMs?: number | undefined;
+  /** Called when the wait begins, and whenever the line right ahead gets shorter. */
+  onWait?: ((waiting: Waiting) => void) | undefined;
 }
 
 /** An election; made by {@link Client.election}. Works together with `etcdctl elect`. */
@@ -23,32 +31,50 @@ export class Election {
   readonly #native: Native.NativeClient;
   readonly #name: Buffer;
   readonly #options: Native.ElectionOptions;
+  readonly #again: boolean;
+  readonly #waits: ReturnType<typeof toWaits>;
 
   /** @internal */
   constructor(native: Native.NativeClient, name: Bytes, options: ElectionOptions) {
     this.#native = native;
     this.#name = toBuffer(name, 'name');
-    const { value, timeoutMs, rejoin } = options;
+    const { value, timeoutMs, maxHoldMs, beatMs, again = false, rejoin = again } = options;
+    this.#again = again;
+    this.#waits = toWaits(options.onWait);
     this.#options = {
       timeoutMs,
+      maxHoldMs,
+      beatMs,
       rejoin,
       value: value === undefined ? undefined : toBuffer(value, 'value'),
     };
   }
 
+  /** Its name, as text. */
+  get name(): string {
+    return this.#name.toString();
+  }
+
   /** Waits to be elected. Best with `await using`, which resigns at the end of the block. */
   async campaign({ signal }: Abortable = {}): Promise<Leadership> {
-    const call = (token: Native.CancelToken) => this.#native.campaign(token, this.#name, this.#options);
+    const call = (token: Native.CancelToken) =>
+      this.#native.campaign(token, this.#name, this.#options, this.#waits);
     return new Leadership(await crossing(signal, call, (late) => late.abandon()));
   }
 
   /**
    * Campaigns, runs `work` while leading, and resigns when `work` has ended. When the leadership
    * is lost meanwhile `term.signal` aborts, and the result is a {@link LeadershipLostError} unless
-   * `work` throws something else.
+   * `work` throws something else. With `again` it campaigns and works again instead.
    */
   async lead<T>(work: (term: Leadership) => T | PromiseLike<T>, options: Abortable = {}): Promise<T> {
-    return during(await this.campaign(options), work);
+    for (;;) {
+      try {
+        return await during(await this.campaign(options), work);
+      } catch (error) {
+        if (!this.#again || !(error instanceof LeadershipLostError)) throw error;
+      }
+    }
   }
 
   /** Who leads at this moment; `null` if nobody does. */
@@ -63,12 +89,21 @@ export class Election {
   }
 
   /**
-   * Follows who leads: first who does now, then each change, with `null` while nobody does. Leaders that came and went unseen in
-   * between are left out.
+   * Follows who leads: first who does now, then each change, with `null` while nobody does.
+   * Leaders that came and went unseen in between are left out.
    */
   async observe({ signal }: Abortable = {}): Promise<Stream<Leader | null>> {
     const call = (token: Native.CancelToken) => this.#native.observe(token, this.#name);
     const observer = await crossing(signal, call, (late) => late.close());
     return stream(observer, signal, ({ leader }) => [leader == null ? null : new Leader(leader)]);
+  }
+
+  /**
+   * Takes the leadership away from whoever has it, who learns by whom and why. Returns the leader,
+   * or `null` if nobody leads.
+   */
+  async breakLeader(why: string, { signal }: Abortable = {}): Promise<Member | null> {
+    const leader = await crossing(signal, (token) => this.#native.breakLeader(token, this.#name, why));
+    return leader == null ? null : new Member(leader);
   }
 }

@@ -1,9 +1,10 @@
 // What is held: a lock, or a leadership.
 
 import { toBuffer, type Bytes } from './bytes.js';
+import { crossing, type Abortable } from './crossing.js';
 import { toError, unwrap } from './errors.js';
 import type * as Native from './native.cjs';
-import { toRequest, type Transaction } from './txn.js';
+import { op, toRequest, type Transaction } from './txn.js';
 import { TxnResult } from './types.js';
 
 /** What locks and leaderships have in common. */
@@ -40,6 +41,11 @@ export abstract class Held implements AsyncDisposable {
     this.signal = lost.signal;
   }
 
+  /** The name of what is held, as text; of several locks, all of them. */
+  get name(): string {
+    return this.native.name.toString();
+  }
+
   /** The key that stands for it in the store. */
   get key(): string {
     return this.native.key.toString();
@@ -54,21 +60,36 @@ export abstract class Held implements AsyncDisposable {
     if (failure != null) throw toError(failure);
   }
 
+  /** Whether it is held at this instant, by the clock. */
+  get held(): boolean {
+    return this.native.check() == null;
+  }
+
+  /** Reports that the work goes on, for a `beatMs` limit. Throws when it is lost, or too late. */
+  beat(): void {
+    const failure = this.native.beat();
+    if (failure != null) throw toError(failure);
+  }
+
   /** Milliseconds it is held for certain if nothing more is heard; 0 when it is lost. */
   get remainingMs(): number {
     return this.native.remainingMs;
   }
 
   /** A transaction that the store refuses, with a {@link LockLostError}, once this is lost. */
-  async txn(transaction: Transaction): Promise<TxnResult> {
+  async txn(transaction: Transaction, { signal }: Abortable = {}): Promise<TxnResult> {
     const request = toRequest(transaction);
-    return new TxnResult(unwrap(await this.native.txn(request)));
+    return new TxnResult(await crossing(signal, (token) => this.native.txn(token, request)));
   }
 
-  /** As {@link txn}: writes one key. */
-  async put(key: Bytes, value: Bytes): Promise<void> {
-    const raw = { kind: 'put', key: toBuffer(key), value: toBuffer(value, 'value') };
-    unwrap(await this.native.txn({ when: [], then: [raw], otherwise: [] }));
+  /** As {@link txn}: writes one key; the revision. */
+  async put(key: Bytes, value: Bytes, options: Abortable = {}): Promise<number> {
+    return (await this.txn({ then: [op.put(key, value)] }, options)).revision;
+  }
+
+  /** As {@link txn}: deletes one key; the revision. */
+  async delete(key: Bytes, options: Abortable = {}): Promise<number> {
+    return (await this.txn({ then: [op.delete(key)] }, options)).revision;
   }
 
   /** @internal */
@@ -108,12 +129,6 @@ export async function during<H extends Held, T>(held: H, work: (held: H) => T | 
 
 /** A lock that is held until it is released, lost or collected. */
 export class HeldLock extends Held {
-  /** Reports that the work goes on, for a `beatMs` limit. Throws when it is lost, or too late. */
-  beat(): void {
-    const failure = this.native.beat();
-    if (failure != null) throw toError(failure);
-  }
-
   /**
    * Releases the lock; does nothing at the second time.
    *
@@ -132,8 +147,9 @@ export class Leadership extends Held {
   }
 
   /** Announces another value to those who observe; the term stays. */
-  async proclaim(value: Bytes): Promise<void> {
-    unwrap(await this.native.proclaim(toBuffer(value, 'value')));
+  async proclaim(value: Bytes, { signal }: Abortable = {}): Promise<void> {
+    const announced = toBuffer(value, 'value');
+    await crossing(signal, (token) => this.native.proclaim(token, announced));
   }
 
   /**

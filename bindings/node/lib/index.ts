@@ -22,7 +22,17 @@ export {
   type RangeOptions,
   type WatchOptions,
 } from './client.js';
-export { Config, type ConfigEntries, type ConfigOptions, type ConfigProblem, type ConfigValue } from './config.js';
+export {
+  Config,
+  type ConfigEntries,
+  type ConfigEvent,
+  type ConfigOptions,
+  type ConfigProblem,
+  type ConfigValue,
+  type Publication,
+  type PublishOptions,
+} from './config.js';
+export type { Abortable } from './crossing.js';
 export { Election, type ElectionOptions } from './election.js';
 export {
   AckLostError,
@@ -47,10 +57,10 @@ export {
 } from './errors.js';
 export { Held, HeldLock, Leadership } from './held.js';
 export { Lease, type LeaseInfo } from './lease.js';
-export { Lock, type Abortable, type LockOptions } from './lock.js';
+export { Lock, type LockOptions } from './lock.js';
 export { setLogSink, type LogLevel, type LogRecord } from './logs.js';
 export { HeldLocks, MultiLock } from './multi.js';
-export { Once, type OnceOptions, type OnceResult } from './once.js';
+export { Once, OnceResult, type OnceOptions } from './once.js';
 export {
   Claim,
   Queue,
@@ -59,6 +69,7 @@ export {
   type PushOptions,
   type Pushed,
   type QueueItem,
+  type QueueOptions,
   type QueueStatus,
   type Why,
   type WorkerOptions,
@@ -69,6 +80,7 @@ export {
   Picked,
   Registration,
   Service,
+  ServiceList,
   type Instance,
   type InstanceInfo,
   type InstanceStatus,
@@ -76,7 +88,6 @@ export {
   type PickOptions,
   type RegistrationState,
   type ServiceChange,
-  type ServiceList,
 } from './service.js';
 export { Session, type SessionState } from './session.js';
 export { Stream, Watch } from './streams.js';
@@ -92,4 +103,5 @@ export {
   type DeleteResult,
   type KeyEvent,
   type PutResult,
+  type Waiting,
 } from './types.js';

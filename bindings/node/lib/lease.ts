@@ -1,5 +1,6 @@
 // Leases: keys that go away when a program does.
 
+import { crossing, type Abortable } from './crossing.js';
 import { unwrap } from './errors.js';
 import type * as Native from './native.cjs';
 
@@ -31,8 +32,9 @@ export class Lease implements AsyncDisposable {
   }
 
   /** How long it has left, and which keys it holds. */
-  async info(): Promise<LeaseInfo> {
-    const { ttl, grantedTtl, keys } = unwrap(await this.#native.timeToLive());
+  async info({ signal }: Abortable = {}): Promise<LeaseInfo> {
+    const info = await crossing(signal, (token) => this.#native.timeToLive(token));
+    const { ttl, grantedTtl, keys } = info;
     return { remainingMs: ttl * 1000, ttlMs: grantedTtl * 1000, keys };
   }
 

@@ -1,10 +1,10 @@
 // Locks: one holder for each name, first come, first served.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
 import { HeldLock, during } from './held.js';
 import type * as Native from './native.cjs';
-import { Line, Member } from './types.js';
+import { Line, Member, toWaits, type Waiting } from './types.js';
 
 /** How a lock is acquired and held. Times are in milliseconds. */
 export interface LockOptions {
@@ -16,11 +16,8 @@ export interface LockOptions {
   beatMs?: number | undefined;
   /** Wait again if the session is lost while waiting, instead of failing. */
   rejoin?: boolean | undefined;
-}
-
-/** Ends a wait: it rejects with the signal's reason, and leaves the line. */
-export interface Abortable {
-  signal?: AbortSignal | undefined;
+  /** Called when the wait begins, and whenever the line right ahead gets shorter. */
+  onWait?: ((waiting: Waiting) => void) | undefined;
 }
 
 /**
@@ -39,17 +36,23 @@ export class Lock {
     this.#options = options;
   }
 
+  /** Its name, as text. */
+  get name(): string {
+    return this.#name.toString();
+  }
+
   /**
    * Waits for the lock. Best with `await using`, which releases it at the end of the block.
    *
    * @throws {LockTimeoutError} with the holder and the place in line, when it was not free in time.
    */
   async acquire({ signal }: Abortable = {}): Promise<HeldLock> {
-    const call = (token: Native.CancelToken) => this.#native.lock(token, this.#name, this.#options);
+    const waits = toWaits(this.#options.onWait);
+    const call = (token: Native.CancelToken) => this.#native.lock(token, this.#name, this.#options, waits);
     return new HeldLock(await crossing(signal, call, (late) => late.abandon()));
   }
 
-  /** Takes the lock if nobody has it or waits for it; `null` if somebody does. */
+  /** Takes the lock if nobody has it or waits for it; `null` if somebody does: see {@link holder}. */
   async tryAcquire({ signal }: Abortable = {}): Promise<HeldLock | null> {
     const call = (token: Native.CancelToken) => this.#native.tryLock(token, this.#name, this.#options);
     const tried = await crossing(signal, call, (late) => late.holding?.abandon());
@@ -68,6 +71,11 @@ export class Lock {
   /** Who holds and who waits. */
   async line({ signal }: Abortable = {}): Promise<Line> {
     return new Line(await crossing(signal, (token) => this.#native.lockLine(token, this.#name)));
+  }
+
+  /** Who holds; `null` if nobody does. */
+  async holder(options: Abortable = {}): Promise<Member | null> {
+    return (await this.line(options)).holder;
   }
 
   /**

@@ -1,10 +1,11 @@
 // Several locks at once, with no deadlock whatever the order.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
 import { HeldLock, during } from './held.js';
-import type { Abortable, LockOptions } from './lock.js';
+import type { LockOptions } from './lock.js';
 import type * as Native from './native.cjs';
+import { toWaits } from './types.js';
 
 /** Several locks that are held. When one of them is lost, all are. */
 export class HeldLocks extends HeldLock {
@@ -34,9 +35,16 @@ export class MultiLock {
     this.#options = options;
   }
 
+  /** The names as they were given, as text. */
+  get names(): readonly string[] {
+    return this.#names.map(String);
+  }
+
   /** Waits until all are held. Best with `await using`, which releases them. */
   async acquire({ signal }: Abortable = {}): Promise<HeldLocks> {
-    const call = (token: Native.CancelToken) => this.#native.multiLock(token, this.#names, this.#options);
+    const waits = toWaits(this.#options.onWait);
+    const call = (token: Native.CancelToken) =>
+      this.#native.multiLock(token, this.#names, this.#options, waits);
     return held(await crossing(signal, call, abandon)) as HeldLocks;
   }
 

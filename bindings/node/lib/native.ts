@@ -6,8 +6,9 @@ import process from 'node:process';
 
 import type * as Native from './native.cjs';
 
+const require = createRequire(import.meta.url);
 /** The platforms there is a package for. */
-const PLATFORMS = ['linux-x64-gnu'];
+const PLATFORMS = (require('../platforms.json') as readonly { name: string }[]).map(({ name }) => name);
 
 function platform(): string {
   const { platform, arch } = process;
@@ -21,7 +22,6 @@ function isMusl(): boolean {
 }
 
 function load(): typeof Native {
-  const require = createRequire(import.meta.url);
   const wanted = platform();
   const name = `@handfast/native-${wanted}`;
   if (!PLATFORMS.includes(wanted)) {

@@ -1,10 +1,9 @@
 // Work that is done once, whoever asks.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
 import { unwrap } from './errors.js';
 import { HeldLock } from './held.js';
-import type { Abortable } from './lock.js';
 import type * as Native from './native.cjs';
 
 /** What the work depends on, and how long to wait for another's. */
@@ -16,11 +15,28 @@ export interface OnceOptions {
 }
 
 /** A result. */
-export interface OnceResult {
+export class OnceResult {
   readonly value: Buffer;
   readonly revision: number;
   /** Whether the work was done by this call. */
   readonly ran: boolean;
+
+  /** @internal */
+  constructor({ value, revision, ran }: Native.NativeOnceResult) {
+    this.value = value;
+    this.revision = revision;
+    this.ran = ran;
+  }
+
+  /** The result as text. */
+  get text(): string {
+    return this.value.toString();
+  }
+
+  /** The result, read as JSON. */
+  json(): unknown {
+    return JSON.parse(this.text);
+  }
 }
 
 /** Work that is done once; made by {@link Client.once}. */
@@ -36,6 +52,11 @@ export class Once {
     this.#options = { timeoutMs, input: input === undefined ? undefined : toBuffer(input, 'input') };
   }
 
+  /** Its name, as text. */
+  get name(): string {
+    return this.#name.toString();
+  }
+
   /**
    * The result, or that of `work`, which is done by one caller at a time, anywhere. Who waits for
    * another's work takes over if the other dies or fails. Results are small, at most 1 MiB.
@@ -49,7 +70,7 @@ export class Once {
   ): Promise<OnceResult> {
     const call = (token: Native.CancelToken) => this.#native.onceBegin(token, this.#name, this.#options);
     const step = await crossing(signal, call, (late) => late.work?.abandon());
-    if (step.result != null) return step.result;
+    if (step.result != null) return new OnceResult(step.result);
     if (step.work == null || step.holding == null) throw new TypeError('neither a result nor work');
     let value: Buffer;
     try {
@@ -58,12 +79,23 @@ export class Once {
       step.work.abandon();
       throw error;
     }
-    return unwrap(await step.work.finish(value));
+    return new OnceResult(unwrap(await step.work.finish(value)));
   }
 
   /** The result, if there is one. */
   async get({ signal }: Abortable = {}): Promise<OnceResult | null> {
-    return (await crossing(signal, (token) => this.#native.onceGet(token, this.#name, this.#options))) ?? null;
+    const found = await crossing(signal, (token) => this.#native.onceGet(token, this.#name, this.#options));
+    return found == null ? null : new OnceResult(found);
+  }
+
+  /**
+   * The result as soon as somebody has it, without doing the work.
+   *
+   * @throws {TimeoutError} when there is none within `timeoutMs`.
+   */
+  async wait({ signal }: Abortable = {}): Promise<OnceResult> {
+    const call = (token: Native.CancelToken) => this.#native.onceWait(token, this.#name, this.#options);
+    return new OnceResult(await crossing(signal, call));
   }
 
   /** Forgets the result, so that the work is done again; whether there was one. */

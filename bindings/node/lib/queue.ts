@@ -1,10 +1,9 @@
 // Queues: work that is handed out, done and acknowledged.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
 import { unwrap } from './errors.js';
 import { Held } from './held.js';
-import type { Abortable } from './lock.js';
 import type * as Native from './native.cjs';
 import type { Op } from './txn.js';
 import { Member } from './types.js';
@@ -29,6 +28,15 @@ export interface WorkerOptions {
   strict?: boolean | undefined;
   /** How long to wait for an item, in milliseconds (default: for ever). */
   timeoutMs?: number | undefined;
+}
+
+/** How a queue remembers. */
+export interface QueueOptions {
+  /**
+   * How many acknowledged items are remembered (default 10,000), so that their ids are not accepted
+   * again, and later items can wait for them.
+   */
+  keepHistory?: number | undefined;
 }
 
 /** What all items wait for: so many of them, a gate, or a `run`; `{}` for nothing. */
@@ -95,10 +103,11 @@ export interface Why {
 }
 
 /**
- * An item that this program works on. At the end of `await using` it is acknowledged if
- * {@link ack} was called, else given back without counting the attempt.
+ * An item that this program works on. Best with {@link use}. At the end of `await using` it is
+ * given back without counting the attempt, unless it was acknowledged or failed before.
  */
 export class Claim extends Held {
+  #settled = false;
   readonly id: string;
   readonly payload: Buffer;
   /** Which attempt this is, from 1. */
@@ -129,27 +138,57 @@ export class Claim extends Held {
    * @throws {AckLostError} when the claim was lost: nothing was written, somebody else does it.
    */
   async ack(then: readonly Op[] = []): Promise<number> {
+    this.#settled = true;
     return unwrap(await this.native.ack(then.map(({ raw }) => raw)));
   }
 
   /** Gives the item back as failed; whether it is a dead letter now. */
-  async nack(why: string): Promise<boolean> {
+  async nack(why = ''): Promise<boolean> {
+    this.#settled = true;
     return unwrap(await this.native.nack(why));
   }
 
   /** Gives the item back; the attempt does not count. Does nothing when it is given back. */
   async release(): Promise<void> {
+    this.#settled = true;
     await this.giveBack();
+  }
+
+  /**
+   * Runs `work`, and acknowledges the item when it has ended, unless `work` has done so, failed it
+   * or given it back. What `work` throws gives the item back as failed, and goes on to the caller;
+   * if `signal` was aborted by then, the attempt does not count.
+   *
+   * @throws {AckLostError} when the claim was lost meanwhile; `claim.signal` told of it.
+   */
+  async use<T>(work: (claim: this) => T | PromiseLike<T>, { signal }: Abortable = {}): Promise<T> {
+    this.enter();
+    let result: T;
+    try {
+      result = await work(this);
+    } catch (error) {
+      // What the work says goes first.
+      if (!this.#settled) {
+        const back = signal?.aborted ? this.release() : this.nack(String(error));
+        await back.catch(() => undefined);
+      }
+      throw error;
+    }
+    if (!this.#settled) await this.ack();
+    return result;
   }
 }
 
 /** A queue; made by {@link Client.queue}. */
 export class Queue {
   readonly #native: Native.NativeQueue;
+  /** Its name, as text. */
+  readonly name: string;
 
   /** @internal */
-  constructor(queue: Native.NativeQueue) {
+  constructor(queue: Native.NativeQueue, name: string) {
     this.#native = queue;
+    this.name = name;
   }
 
   /** Adds an item at the end. */
@@ -170,7 +209,9 @@ export class Queue {
    *
    * ```ts
    * for await (const item of hf.queue('images').items()) {
-   *   await item.ack([op.put(`done/${item.id}`, await work(item.payload))]);
+   *   await item.use(async () => {
+   *     await item.ack([op.put(`done/${item.id}`, await work(item.payload))]);
+   *   });
    * }
    * ```
    */
@@ -251,6 +292,7 @@ async function take(worker: Native.NativeWorker, signal: AbortSignal | undefined
 }
 
 /** @internal */
-export function openQueue(client: Native.NativeClient, name: Bytes): Queue {
-  return new Queue(unwrap(client.queue(toBuffer(name, 'name'))));
+export function openQueue(client: Native.NativeClient, name: Bytes, options: QueueOptions): Queue {
+  const raw = toBuffer(name, 'name');
+  return new Queue(unwrap(client.queue(raw, options.keepHistory)), raw.toString());
 }

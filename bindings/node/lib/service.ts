@@ -1,11 +1,10 @@
 // Services: who serves, and whom to call.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
 import { toError, unwrap } from './errors.js';
-import type { Abortable } from './lock.js';
 import type * as Native from './native.cjs';
-import { stream, type Stream } from './streams.js';
+import { Streams, stream, type Stream } from './streams.js';
 
 /** Whether an instance takes calls. */
 export type InstanceStatus = 'warming' | 'up' | 'draining';
@@ -40,12 +39,23 @@ export interface Instance {
   readonly suspect: boolean;
 }
 
-/** Who is listed, as it is known here. */
-export interface ServiceList {
+/** Who is listed, as it is known here; iterating gives the instances, by id. */
+export class ServiceList implements Iterable<Instance> {
   readonly instances: readonly Instance[];
   readonly revision: number;
   /** For how long no server has been heard of. */
   readonly staleForMs: number;
+
+  /** @internal */
+  constructor({ instances, revision, staleForMs }: Native.NativeList) {
+    this.instances = instances.map(toInstance);
+    this.revision = revision;
+    this.staleForMs = staleForMs;
+  }
+
+  [Symbol.iterator](): Iterator<Instance> {
+    return this.instances[Symbol.iterator]();
+  }
 }
 
 /** What happened to an instance. */
@@ -82,12 +92,12 @@ export interface PickOptions {
 /** A service; made by {@link Client.service}. */
 export class Service {
   readonly #native: Native.NativeClient;
-  readonly #name: string;
+  readonly name: string;
 
   /** @internal */
   constructor(native: Native.NativeClient, name: string) {
     this.#native = native;
-    this.#name = name;
+    this.name = name;
   }
 
   /**
@@ -102,26 +112,50 @@ export class Service {
     { signal, waitMs, ...info }: InstanceInfo & Abortable & { waitMs?: number | undefined } = {},
   ): Promise<Registration> {
     const said = { ...toSaid(info), addr };
-    const call = (token: Native.CancelToken) => this.#native.register(token, this.#name, id, said, waitMs);
-    return new Registration(id, await crossing(signal, call, (late) => void late.unregister()));
+    const call = (token: Native.CancelToken) => this.#native.register(token, this.name, id, said, waitMs);
+    const native = await crossing(signal, call, (late) => void late.unregister().catch(() => undefined));
+    return new Registration(this.name, id, native);
   }
 
-  /** Follows who is listed. */
+  /** Who is listed now: one read, nothing is followed. */
+  async list({ signal }: Abortable = {}): Promise<readonly Instance[]> {
+    const listed = await crossing(signal, (token) => this.#native.serviceList(token, this.name));
+    return listed.map(toInstance);
+  }
+
+  /** Sets the status of an instance from outside: the revision, `null` if it is not listed. */
+  async setStatus(id: string, status: InstanceStatus, { signal }: Abortable = {}): Promise<number | null> {
+    const call = (token: Native.CancelToken) => this.#native.serviceSetStatus(token, this.name, id, status);
+    return (await crossing(signal, call)) ?? null;
+  }
+
+  /**
+   * Follows who is listed. When more than half of the instances, and at least three, die within
+   * `guardMs`, they are kept for a while as suspects (default: the TTL; 0 believes it at once).
+   */
   async discover({ signal, guardMs }: Abortable & { guardMs?: number | undefined } = {}): Promise<Discovery> {
-    const call = (token: Native.CancelToken) => this.#native.discover(token, this.#name, guardMs);
-    return new Discovery(await crossing(signal, call, (late) => late.close()));
+    const call = (token: Native.CancelToken) => this.#native.discover(token, this.name, guardMs);
+    return new Discovery(this.name, await crossing(signal, call, (late) => late.close()));
   }
 }
 
 /** An instance that is kept listed. */
 export class Registration implements AsyncDisposable {
+  /** The service's name. */
+  readonly service: string;
   readonly id: string;
   readonly #native: Native.NativeRegistration;
 
   /** @internal */
-  constructor(id: string, native: Native.NativeRegistration) {
+  constructor(service: string, id: string, native: Native.NativeRegistration) {
+    this.service = service;
     this.id = id;
     this.#native = native;
+  }
+
+  /** Its key in the store. */
+  get key(): string {
+    return this.#native.key.toString();
   }
 
   /** Where it stands at this instant. */
@@ -130,8 +164,11 @@ export class Registration implements AsyncDisposable {
   }
 
   /** Changes what is said of the instance, in place; the revision. */
-  async update(info: InstanceInfo & { addr?: string | undefined }): Promise<number> {
-    return unwrap(await this.#native.update({ ...toSaid(info), addr: info.addr }));
+  async update(
+    { signal, addr, ...info }: InstanceInfo & Abortable & { addr?: string | undefined },
+  ): Promise<number> {
+    const said = { ...toSaid(info), addr };
+    return crossing(signal, (token) => this.#native.update(token, said));
   }
 
   /** Takes it off the list for good, and lets others know that it left and did not die. */
@@ -147,23 +184,27 @@ export class Registration implements AsyncDisposable {
 /** A followed list of instances. Asking it needs no server; it serves on while none answers. */
 export class Discovery implements AsyncDisposable {
   readonly #native: Native.NativeDiscovery;
+  readonly #streams = new Streams();
+  /** The service's name. */
+  readonly service: string;
 
   /** @internal */
-  constructor(native: Native.NativeDiscovery) {
+  constructor(service: string, native: Native.NativeDiscovery) {
+    this.service = service;
     this.#native = native;
   }
 
   /** Who is listed. */
   list(): ServiceList {
-    const { instances, revision, staleForMs } = unwrap(this.#native.list());
-    return { instances: instances.map(toInstance), revision, staleForMs };
+    return new ServiceList(unwrap(this.#native.list()));
   }
 
   /** Changes of the list, from now on. */
   changes({ signal }: Abortable = {}): Stream<ServiceChange> {
-    return stream(unwrap(this.#native.changes()), signal, ({ code, instance, before }) => [
+    const changes = stream(unwrap(this.#native.changes()), signal, ({ code, instance, before }) => [
       { kind: code, instance: toInstance(instance), before: before == null ? null : toInstance(before) },
     ]);
+    return this.#streams.add(changes);
   }
 
   /**
@@ -186,8 +227,9 @@ export class Discovery implements AsyncDisposable {
     await crossing(signal, (token) => this.#native.atLeast(token, revision));
   }
 
-  /** Follows no more. */
+  /** Follows no more, and ends all iterations. */
   close(): void {
+    this.#streams.close();
     this.#native.close();
   }
 
@@ -212,6 +254,21 @@ export class Picked {
   /** Where to call. */
   get addr(): string {
     return this.instance.addr;
+  }
+
+  /**
+   * Makes the call, and reports whether it went well. An answer that says "no" is not a failure:
+   * what counts is whether the instance works. A call that was aborted says nothing of it.
+   */
+  async use<T>(call: (picked: this) => T | PromiseLike<T>): Promise<T> {
+    try {
+      const answer = await call(this);
+      this.report(true);
+      return answer;
+    } catch (error) {
+      if ((error as { name?: unknown } | null)?.name !== 'AbortError') this.report(false);
+      throw error;
+    }
   }
 
   /** Says how the call went; without `latencyMs` it took as long as since the pick. Once. */

@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 
+import type { Abortable } from './crossing.js';
 import type * as Native from './native.cjs';
 import { stream, type Stream } from './streams.js';
 
@@ -65,7 +66,7 @@ export class Session extends EventEmitter<{ state: [SessionState] }> {
   }
 
   /** Changes of the state, from now on; those that came and went unseen in between are left out. */
-  states({ signal }: { signal?: AbortSignal | undefined } = {}): Stream<SessionState> {
+  states({ signal }: Abortable = {}): Stream<SessionState> {
     return stream(this.#native.states(), signal, (state) => [toState(state)]);
   }
 }

@@ -1,26 +1,14 @@
 // Values that keep coming, as async iterators.
 
-import { crossing } from './crossing.js';
+import { crossing, type Abortable } from './crossing.js';
+import { isFailure } from './errors.js';
 import type * as Native from './native.cjs';
 import { keyEvent, type KeyEvent } from './types.js';
 
-interface NativeFeed<Raw> {
+/** @internal */
+export interface NativeFeed<Raw> {
   next(token: Native.CancelToken): Promise<Raw | null | undefined | Native.NativeError>;
   close(): void;
-}
-
-/** Takes what comes next from `native`; `null` after the last. */
-type Take<Item> = () => Promise<Item[] | null>;
-
-function taking<Raw, Item>(
-  native: NativeFeed<Raw>,
-  signal: AbortSignal | undefined,
-  expand: (raw: Raw) => Item[],
-): Take<Item> {
-  return async () => {
-    const raw = await crossing(signal, (token) => native.next(token));
-    return raw == null ? null : expand(raw);
-  };
 }
 
 /**
@@ -28,21 +16,40 @@ function taking<Raw, Item>(
  * closes it, and so does `await using`.
  */
 export class Stream<Item> implements AsyncIterableIterator<Item>, AsyncDisposable {
-  readonly #take: Take<Item>;
+  readonly #take: (signal: AbortSignal | undefined) => Promise<Item[] | null>;
   readonly #close: () => void;
+  readonly #signal: AbortSignal | undefined;
   readonly #ready: Item[] = [];
 
   /** @internal */
-  constructor(take: Take<Item>, close: () => void) {
-    this.#take = take;
-    this.#close = close;
+  constructor(given: { take: NativeFeed<Item[]>; signal: AbortSignal | undefined }) {
+    const { take, signal } = given;
+    this.#signal = signal;
+    this.#close = () => take.close();
+    this.#take = async (aborted) => {
+      // What arrives when the wait for it was given up is for the next one.
+      const keep = (late: Item[] | null | undefined): void => void this.#ready.push(...(late ?? []));
+      return (await crossing(aborted, (token) => take.next(token), keep)) ?? null;
+    };
   }
 
-  /** The next one. What was not taken yet waits in the client, and no other stream waits for it. */
-  async next(): Promise<IteratorResult<Item, undefined>> {
+  /**
+   * The next one. What was not taken yet waits in the client, and no other stream waits for it. A
+   * `signal` given here ends this wait only, and nothing is missed; that of the stream ends all.
+   */
+  async next({ signal }: Abortable = {}): Promise<IteratorResult<Item, undefined>> {
+    const both = [this.#signal, signal].filter((one) => one !== undefined);
+    const aborted = both.length > 1 ? AbortSignal.any(both) : both[0];
     for (;;) {
       if (this.#ready.length > 0) return { done: false, value: this.#ready.shift() as Item };
-      const more = await this.#take();
+      let more: Item[] | null;
+      try {
+        more = await this.#take(aborted);
+      } catch (error) {
+        // A loop that ends with an error does not close what it iterates.
+        if (this.#signal?.aborted) this.close();
+        throw error;
+      }
       if (more === null) return { done: true, value: undefined };
       this.#ready.push(...more);
     }
@@ -69,13 +76,43 @@ export class Stream<Item> implements AsyncIterableIterator<Item>, AsyncDisposabl
   }
 }
 
+/** Makes items of what a feed gives. @internal */
+export function expanded<Raw, Item>(native: NativeFeed<Raw>, expand: (raw: Raw) => Item[]): NativeFeed<Item[]> {
+  return {
+    async next(token) {
+      const raw = await native.next(token);
+      if (raw == null) return null;
+      return isFailure(raw) ? raw : expand(raw as Raw);
+    },
+    close: () => native.close(),
+  };
+}
+
 /** @internal */
 export function stream<Raw, Item>(
   native: NativeFeed<Raw>,
   signal: AbortSignal | undefined,
   expand: (raw: Raw) => Item[],
 ): Stream<Item> {
-  return new Stream(taking(native, signal, expand), () => native.close());
+  return new Stream({ take: expanded(native, expand), signal });
+}
+
+/** The streams of something that ends them when it is closed; it keeps none of them alive. @internal */
+export class Streams {
+  readonly #open = new Set<WeakRef<Stream<unknown>>>();
+
+  add<Item>(stream: Stream<Item>): Stream<Item> {
+    for (const reference of this.#open) {
+      if (reference.deref() === undefined) this.#open.delete(reference);
+    }
+    this.#open.add(new WeakRef(stream));
+    return stream;
+  }
+
+  close(): void {
+    for (const reference of this.#open) reference.deref()?.close();
+    this.#open.clear();
+  }
 }
 
 /** Changes of keys, in order; whole revisions, but given one by one. */
@@ -88,7 +125,7 @@ export class Watch extends Stream<KeyEvent> {
       this.#revision = raw.revision;
       return raw.events.map(keyEvent);
     };
-    super(taking(native, signal, expand), () => native.close());
+    super({ take: expanded(native, expand), signal });
   }
 
   /** Everything up to this revision was taken from the server, if perhaps not by the program. */

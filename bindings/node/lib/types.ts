@@ -201,6 +201,25 @@ export class Member {
   }
 }
 
+/** The own place in a line, while waiting. */
+export interface Waiting {
+  /** What is waited for: of several locks, the one that is. */
+  readonly name: string;
+  /** The place in line; 1 would hold. */
+  readonly position: number;
+  /** Who holds, without what its session says of it. */
+  readonly holder: Member | null;
+}
+
+/** @internal */
+export function toWaits(
+  tell: ((waiting: Waiting) => void) | undefined,
+): ((raw: Native.NativeWaiting) => void) | undefined {
+  if (tell === undefined) return undefined;
+  return ({ name, position, holder }) =>
+    tell({ name: name.toString(), position, holder: holder == null ? null : new Member(holder) });
+}
+
 /** Everybody at a name, as of a revision: the first holds, the others wait, in order. */
 export class Line {
   readonly members: readonly Member[];

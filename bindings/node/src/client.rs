@@ -11,13 +11,13 @@ use handfast::{
 use handfast_bindings::{Cancel, Failure, Guard, feed, lease::Kept, runtime, runtime::Local};
 use napi::{
     Env,
-    bindgen_prelude::{Buffer, Either, PromiseRaw},
+    bindgen_prelude::{Buffer, Either, FnArgs, Function, PromiseRaw},
 };
 use napi_derive::napi;
 
 use crate::{
     cancel::CancelToken,
-    crossing::{cancellable, no_threads, promise, waiting},
+    crossing::{cancellable, no_threads, on_wait, promise, waiting},
     errors::NativeError,
     holding::NativeHolding,
     lease::NativeLease,
@@ -29,6 +29,7 @@ use crate::{
     streams::{NativeObserver, NativeWatch},
     values::{
         NativeDelete, NativeLeader, NativeLine, NativeMember, NativePut, NativeRange, NativeTxn,
+        NativeWaiting,
     },
 };
 
@@ -107,6 +108,13 @@ impl NativeClient {
         // Nobody is left to tell: what was not given back ends after the TTL.
         let _ = runtime::handle().map_err(no_threads)?.block_on(closing);
         Ok(())
+    }
+
+    /// Reports that the program goes on, if it is to.
+    #[napi]
+    pub fn beat(&self) -> Option<NativeError> {
+        let beaten = self.handfast().and_then(|handfast| Ok(handfast.beat()?));
+        beaten.err().map(NativeError::from)
     }
 
     /// The session, which is opened if need be.
@@ -273,10 +281,16 @@ impl NativeClient {
         token: &CancelToken,
         name: Buffer,
         options: LockOptions,
+        waits: Option<Function<'_, FnArgs<(NativeWaiting,)>, ()>>,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeHolding, NativeError>>> {
+        let told = on_wait(waits)?;
         let lock = self.named_lock(&name, &options);
         waiting(env, token, &self.open, async move {
-            Ok(NativeHolding::from(Guard::Lock(lock?.acquire().await?)))
+            let mut lock = lock?;
+            if let Some(told) = told {
+                lock = lock.on_wait(told);
+            }
+            Ok(NativeHolding::from(Guard::Lock(lock.acquire().await?)))
         })
     }
 
@@ -339,10 +353,16 @@ impl NativeClient {
         token: &CancelToken,
         name: Buffer,
         options: ElectionOptions,
+        waits: Option<Function<'_, FnArgs<(NativeWaiting,)>, ()>>,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeHolding, NativeError>>> {
+        let told = on_wait(waits)?;
         let election = self.named_election(&name, &options);
         waiting(env, token, &self.open, async move {
-            let leadership = election?.campaign().await?;
+            let mut election = election?;
+            if let Some(told) = told {
+                election = election.on_wait(told);
+            }
+            let leadership = election.campaign().await?;
             Ok(NativeHolding::from(Guard::Leadership(leadership)))
         })
     }
@@ -375,6 +395,23 @@ impl NativeClient {
             .map(|handfast| handfast.election(bytes(&name)));
         cancellable(env, token, async move {
             Ok(NativeLine::from(election?.candidates().await?))
+        })
+    }
+
+    /// Takes the leadership away from whoever has it.
+    #[napi]
+    pub fn break_leader<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+        name: Buffer,
+        why: String,
+    ) -> napi::Result<PromiseRaw<'env, Either<Option<NativeMember>, NativeError>>> {
+        let election = self
+            .handfast()
+            .map(|handfast| handfast.election(bytes(&name)));
+        cancellable(env, token, async move {
+            Ok(election?.break_leader(&why).await?.map(NativeMember::from))
         })
     }
 

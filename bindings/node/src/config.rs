@@ -4,20 +4,24 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use handfast::{Config, ConfigChanges, ConfigEvent, ConfigSet, ConfigSource, ConfigValue, Publish};
+use handfast::{
+    Config, ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind, ConfigSet, ConfigSource,
+    ConfigValue, Publication, Publish,
+};
 use handfast_bindings::{Cancel, Failure, Feed, runtime::Local};
 use napi::{
     Env,
-    bindgen_prelude::{Buffer, Either, PromiseRaw},
+    bindgen_prelude::{Buffer, Either, FnArgs, Function, PromiseRaw},
 };
 use napi_derive::napi;
 
 use crate::{
     cancel::CancelToken,
     client::NativeClient,
-    crossing::{cancellable, no_threads, waiting},
+    crossing::{Until, arguments, cancellable, no_threads, notify_each, until_closed},
     errors::NativeError,
     options::{bytes, span},
+    streams::NativeListening,
 };
 
 #[napi(object)]
@@ -61,29 +65,87 @@ impl From<&ConfigValue<ConfigSet>> for NativeSet {
     }
 }
 
+/// What is wrong with what is published, or with the snapshot.
+#[napi(object)]
+pub struct NativeProblem {
+    pub kind: String,
+    pub revision: i64,
+    pub text: String,
+}
+
+impl From<&ConfigProblem> for NativeProblem {
+    fn from(problem: &ConfigProblem) -> Self {
+        let kind = match problem.kind {
+            ConfigProblemKind::SnapshotIgnored => "snapshot_ignored",
+            ConfigProblemKind::SnapshotNotWritten => "snapshot_not_written",
+            // Whether a value can be used is decided in TypeScript.
+            _ => "undecodable",
+        };
+        Self {
+            kind: kind.to_owned(),
+            revision: problem.revision,
+            text: problem.text.clone(),
+        }
+    }
+}
+
+/// What happened; the value in force is asked for.
 #[napi(object)]
 pub struct NativeConfigEvent {
     /// `applied`, `problem`, `reset`, `disconnected` or `connected`.
     pub kind: String,
-    pub set: Option<NativeSet>,
-    pub message: Option<String>,
+    /// Of `applied`: the names of what changed.
+    pub names: Vec<Buffer>,
+    pub problem: Option<NativeProblem>,
+    /// Of `reset`: from where it goes on.
+    pub revision: Option<i64>,
 }
 
 impl From<ConfigEvent<ConfigSet>> for NativeConfigEvent {
     fn from(event: ConfigEvent<ConfigSet>) -> Self {
-        let (kind, set, message) = match event {
-            ConfigEvent::Applied { value, .. } => ("applied", Some((&*value).into()), None),
-            ConfigEvent::Problem(problem) => ("problem", None, Some(problem.text.clone())),
-            ConfigEvent::Reset { .. } => ("reset", None, None),
-            ConfigEvent::Disconnected => ("disconnected", None, None),
-            ConfigEvent::Connected => ("connected", None, None),
+        let kind = match &event {
+            ConfigEvent::Applied { .. } => "applied",
+            ConfigEvent::Problem(_) => "problem",
+            ConfigEvent::Reset { .. } => "reset",
+            ConfigEvent::Disconnected => "disconnected",
+            ConfigEvent::Connected => "connected",
             // One that this layer does not know yet.
-            _ => ("other", None, None),
+            _ => "other",
         };
-        Self {
+        let mut told = Self {
             kind: kind.to_owned(),
-            set,
-            message,
+            names: Vec::new(),
+            problem: None,
+            revision: None,
+        };
+        match event {
+            ConfigEvent::Applied { names, .. } => {
+                told.names = names.into_iter().map(|it| Vec::from(it).into()).collect();
+            }
+            ConfigEvent::Problem(problem) => told.problem = Some((&*problem).into()),
+            ConfigEvent::Reset { revision } => told.revision = Some(revision),
+            _ => {}
+        }
+        told
+    }
+}
+
+/// Who published something, and why.
+#[napi(object)]
+pub struct NativePublication {
+    pub by: String,
+    pub note: String,
+    pub unix_ms: f64,
+    pub revision: i64,
+}
+
+impl From<Publication> for NativePublication {
+    fn from(publication: Publication) -> Self {
+        Self {
+            by: publication.by,
+            note: publication.note,
+            unix_ms: publication.unix_ms as f64,
+            revision: publication.revision,
         }
     }
 }
@@ -102,6 +164,7 @@ fn filled(publish: Publish, entries: &[NativeEntry], note: String) -> Publish {
 #[napi]
 pub struct NativeConfig {
     config: Local<Mutex<Option<Config<ConfigSet>>>>,
+    /// Pulled when it is closed, or the client.
     open: Cancel,
 }
 
@@ -127,7 +190,7 @@ impl NativeClient {
         key: Buffer,
         options: NativeConfigOptions,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeConfig, NativeError>>> {
-        let (handfast, key, open) = (self.handfast(), bytes(&key), self.open.clone());
+        let (handfast, key, open) = (self.handfast(), bytes(&key), self.open.child());
         cancellable(env, token, async move {
             let mut builder = handfast?.config_set(key);
             if options.prefix == Some(true) {
@@ -170,10 +233,83 @@ impl NativeClient {
             async move { Ok(publish?.send().await?.revision) },
         )
     }
+
+    /// Who published what is in force at `key`, or was at `revision`.
+    #[napi]
+    pub fn publication<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+        key: Buffer,
+        revision: i64,
+    ) -> napi::Result<PromiseRaw<'env, Either<Option<NativePublication>, NativeError>>> {
+        let (handfast, key) = (self.handfast(), bytes(&key));
+        cancellable(env, token, async move {
+            let publication = handfast?.publication(key, revision).await?;
+            Ok(publication.map(NativePublication::from))
+        })
+    }
 }
 
 #[napi]
 impl NativeConfig {
+    /// Of the snapshot: the latest problems, also those that are over.
+    #[napi]
+    pub fn problems(&self) -> Either<Vec<NativeProblem>, NativeError> {
+        match self.config() {
+            Ok(config) => Either::A(config.problems().iter().map(|it| (&**it).into()).collect()),
+            Err(failure) => Either::B(failure.into()),
+        }
+    }
+
+    /// Waits until everything up to `revision` was taken.
+    #[napi]
+    pub fn at_least<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+        revision: i64,
+    ) -> napi::Result<PromiseRaw<'env, Either<(), NativeError>>> {
+        let config = self.config();
+        until_closed(env, token, (&self.open, "configuration"), async move {
+            config?.at_least(revision).await;
+            Ok(())
+        })
+    }
+
+    /// Waits until the snapshot is that of what is in force.
+    #[napi]
+    pub fn saved<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+    ) -> napi::Result<PromiseRaw<'env, Either<(), NativeError>>> {
+        let config = self.config();
+        until_closed(env, token, (&self.open, "configuration"), async move {
+            config?.saved().await;
+            Ok(())
+        })
+    }
+
+    /// Calls `callback` with each event, until it is stopped; does not hold the process open.
+    #[napi]
+    pub fn on_event(
+        &self,
+        callback: Function<'_, FnArgs<(NativeConfigEvent,)>, ()>,
+    ) -> napi::Result<Either<NativeListening, NativeError>> {
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(failure) => return Ok(Either::B(failure.into())),
+        };
+        let stop = self.open.child();
+        let source = Until {
+            source: config.changes(),
+            stop: stop.clone(),
+        };
+        notify_each(&callback, source, |event| arguments((event.into(),)))?;
+        Ok(Either::A(NativeListening(stop)))
+    }
+
     #[napi]
     pub fn current(&self) -> Either<NativeSet, NativeError> {
         match self.config() {
@@ -220,9 +356,10 @@ impl NativeConfig {
         )
     }
 
-    /// Follows no more.
+    /// Follows no more, and ends all waits and callbacks.
     #[napi]
     pub fn close(&self) -> napi::Result<()> {
+        self.open.cancel();
         let config = self.config.get().map_err(no_threads)?;
         let config = config.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(Local::new(config));
@@ -246,7 +383,7 @@ impl NativeConfigFeed {
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Either<Option<NativeConfigEvent>, NativeError>>> {
         let next = self.feed.get().map_err(no_threads)?.next(None);
-        waiting(env, token, &self.open, async move {
+        until_closed(env, token, (&self.open, "configuration"), async move {
             Ok(next.await?.map(NativeConfigEvent::from))
         })
     }

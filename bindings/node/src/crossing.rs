@@ -3,6 +3,7 @@
 //! Owns where futures run, and what happens when they are cancelled or panic. A promise holds the
 //! process open while it is pending, a callback does not.
 
+use handfast::Waiting;
 use handfast_bindings::{Cancel, Failure, cancel::caught, feed::Source, runtime};
 use napi::{
     Env, JsValue, Status,
@@ -10,7 +11,7 @@ use napi::{
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
 
-use crate::{cancel::CancelToken, errors::NativeError};
+use crate::{cancel::CancelToken, errors::NativeError, values::NativeWaiting};
 
 /// A promise of what `work` gives. It is not cancelled.
 pub(crate) fn promise<'env, T, F>(
@@ -65,10 +66,24 @@ where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
 {
+    until_closed(env, token, (open, "client"), work)
+}
+
+/// As [`cancellable`], for a wait that also ends when what it is about is closed.
+pub(crate) fn until_closed<'env, T, F>(
+    env: &'env Env,
+    token: &CancelToken,
+    (open, what): (&Cancel, &'static str),
+    work: F,
+) -> napi::Result<PromiseRaw<'env, Either<T, NativeError>>>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
     let open = open.clone();
     cancellable(env, token, async move {
         let done = open.run(work).await;
-        done.unwrap_or_else(|| Err(Failure::closed("client")))
+        done.unwrap_or_else(|| Err(Failure::closed(what)))
     })
 }
 
@@ -95,6 +110,36 @@ where
         }
     });
     Ok(())
+}
+
+/// What tells `callback` of the place in line, if there is one to tell. As [`notify`].
+pub(crate) fn on_wait(
+    callback: Option<Function<'_, FnArgs<(NativeWaiting,)>, ()>>,
+) -> napi::Result<Option<impl Fn(&Waiting) + Send + Sync + 'static>> {
+    let Some(callback) = callback else {
+        return Ok(None);
+    };
+    let call = callback
+        .build_threadsafe_function::<Waiting>()
+        .weak::<true>()
+        .build_callback(|context| Ok(arguments((NativeWaiting::from(context.value),))))?;
+    Ok(Some(move |waiting: &Waiting| {
+        call.call(waiting.clone(), ThreadsafeFunctionCallMode::NonBlocking);
+    }))
+}
+
+/// What comes from `source`, until `stop` is pulled.
+pub(crate) struct Until<S> {
+    pub(crate) source: S,
+    pub(crate) stop: Cancel,
+}
+
+impl<S: Source> Source for Until<S> {
+    type Item = S::Item;
+
+    async fn take(&mut self) -> Result<Option<S::Item>, Failure> {
+        self.stop.run(self.source.take()).await.unwrap_or(Ok(None))
+    }
 }
 
 /// As [`notify`], each time that something comes from `source`.

@@ -10,7 +10,8 @@ use napi::{
 use napi_derive::napi;
 
 use crate::{
-    crossing::{arguments, notify, promise},
+    cancel::CancelToken,
+    crossing::{arguments, cancellable, notify, promise},
     errors::NativeError,
     options,
     request::{NativeOp, NativeRequest, op},
@@ -45,6 +46,11 @@ impl NativeHolding {
     pub fn enter(&self) -> napi::Result<()> {
         self.held()?.enter();
         Ok(())
+    }
+
+    #[napi(getter)]
+    pub fn name(&self) -> napi::Result<Buffer> {
+        Ok(self.held()?.tenure().name().to_vec().into())
     }
 
     #[napi(getter)]
@@ -122,11 +128,12 @@ impl NativeHolding {
     pub fn proclaim<'env>(
         &self,
         env: &'env Env,
+        token: &CancelToken,
         value: Buffer,
     ) -> napi::Result<PromiseRaw<'env, Either<(), NativeError>>> {
         let tenure = self.held()?.tenure().clone();
         let value = options::bytes(&value);
-        promise(env, async move { Ok(tenure.proclaim(value).await?) })
+        cancellable(env, token, async move { Ok(tenure.proclaim(value).await?) })
     }
 
     /// A transaction that is refused when this is not held any more.
@@ -134,11 +141,12 @@ impl NativeHolding {
     pub fn txn<'env>(
         &self,
         env: &'env Env,
+        token: &CancelToken,
         request: NativeRequest,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeTxn, NativeError>>> {
         let txn = self.held()?.tenure().txn();
         let request = request.read();
-        promise(env, async move {
+        cancellable(env, token, async move {
             let request = request?;
             let txn = txn
                 .when(request.when)

@@ -10,7 +10,8 @@ use napi::{
 use napi_derive::napi;
 
 use crate::{
-    crossing::{no_threads, notify, promise},
+    cancel::CancelToken,
+    crossing::{cancellable, no_threads, notify, promise},
     errors::NativeError,
     values::NativeLeaseInfo,
 };
@@ -62,9 +63,12 @@ impl NativeLease {
     pub fn time_to_live<'env>(
         &self,
         env: &'env Env,
+        token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeLeaseInfo, NativeError>>> {
         let asked = self.kept()?.time_to_live();
-        promise(env, async move { Ok(NativeLeaseInfo::from(asked.await?)) })
+        cancellable(env, token, async move {
+            Ok(NativeLeaseInfo::from(asked.await?))
+        })
     }
 
     /// Calls `callback` when the renewal found the lease gone. Never when it was stopped.

@@ -6,18 +6,18 @@ use handfast::{MultiGuard, MultiLock, TryMulti};
 use handfast_bindings::{Failure, Guard};
 use napi::{
     Env,
-    bindgen_prelude::{Buffer, Either, PromiseRaw},
+    bindgen_prelude::{Buffer, Either, FnArgs, Function, PromiseRaw},
 };
 use napi_derive::napi;
 
 use crate::{
     cancel::CancelToken,
     client::NativeClient,
-    crossing::waiting,
+    crossing::{on_wait, waiting},
     errors::NativeError,
     holding::NativeHolding,
     options::{LockOptions, bytes},
-    values::NativeMember,
+    values::{NativeMember, NativeWaiting},
 };
 
 /// Locks that are held, or who holds one of them.
@@ -59,10 +59,16 @@ impl NativeClient {
         token: &CancelToken,
         names: Vec<Buffer>,
         options: LockOptions,
+        waits: Option<Function<'_, FnArgs<(NativeWaiting,)>, ()>>,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeMulti, NativeError>>> {
+        let told = on_wait(waits)?;
         let locks = locks(self, &names, &options);
         waiting(env, token, &self.open, async move {
-            Ok(NativeMulti::from(locks?.acquire().await?))
+            let mut locks = locks?;
+            if let Some(told) = told {
+                locks = locks.on_wait(told);
+            }
+            Ok(NativeMulti::from(locks.acquire().await?))
         })
     }
 

@@ -149,6 +149,29 @@ impl NativeClient {
         })
     }
 
+    /// The result as soon as somebody has it.
+    #[napi]
+    pub fn once_wait<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+        name: Buffer,
+        options: OnceOptions,
+    ) -> napi::Result<PromiseRaw<'env, Either<NativeOnceResult, NativeError>>> {
+        let once = named(self, &name, &options);
+        let limit = options.timeout_ms.map(|limit| span("timeoutMs", limit));
+        waiting(env, token, &self.open, async move {
+            let once = once?;
+            let result = match limit.transpose()? {
+                None => once.wait().await,
+                Some(limit) => tokio::time::timeout(limit, once.wait())
+                    .await
+                    .map_err(|_| Failure::timeout("there is no result", limit))?,
+            };
+            Ok(NativeOnceResult::from(result?))
+        })
+    }
+
     /// Whether there was a result to forget.
     #[napi]
     pub fn once_forget<'env>(

@@ -38,6 +38,7 @@ pub struct ClientOptions {
     pub namespace: Option<Buffer>,
     pub ttl_ms: Option<f64>,
     pub timeout_ms: Option<f64>,
+    pub beat_ms: Option<f64>,
     pub app_name: Option<String>,
 }
 
@@ -52,6 +53,9 @@ impl ClientOptions {
         }
         if let Some(ttl) = self.ttl_ms {
             builder = builder.ttl(span("ttlMs", ttl)?);
+        }
+        if let Some(interval) = self.beat_ms {
+            builder = builder.require_beat(span("beatMs", interval)?);
         }
         if let Some(timeout) = self.timeout_ms {
             let timeout = span("timeoutMs", timeout)?;
@@ -105,6 +109,8 @@ impl LockOptions {
 pub struct ElectionOptions {
     pub value: Option<Buffer>,
     pub timeout_ms: Option<f64>,
+    pub max_hold_ms: Option<f64>,
+    pub beat_ms: Option<f64>,
     pub rejoin: Option<bool>,
 }
 
@@ -116,6 +122,12 @@ impl ElectionOptions {
         }
         if let Some(timeout) = self.timeout_ms {
             election = election.timeout(span("timeoutMs", timeout)?);
+        }
+        if let Some(limit) = self.max_hold_ms {
+            election = election.max_hold(span("maxHoldMs", limit)?);
+        }
+        if let Some(interval) = self.beat_ms {
+            election = election.beat(span("beatMs", interval)?);
         }
         Ok(election)
     }

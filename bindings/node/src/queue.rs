@@ -211,10 +211,17 @@ impl NativeQueue {
 #[napi]
 impl NativeClient {
     #[napi]
-    pub fn queue(&self, name: Buffer) -> Either<NativeQueue, NativeError> {
-        match self.handfast() {
-            Ok(handfast) => Either::A(NativeQueue {
-                queue: Local::new(handfast.queue(bytes(&name))),
+    pub fn queue(&self, name: Buffer, history: Option<u32>) -> Either<NativeQueue, NativeError> {
+        let queue = self.handfast().map(|handfast| {
+            let queue = handfast.queue(bytes(&name));
+            match history {
+                Some(items) => queue.keep_history(items as usize),
+                None => queue,
+            }
+        });
+        match queue {
+            Ok(queue) => Either::A(NativeQueue {
+                queue: Local::new(queue),
                 open: self.open.clone(),
             }),
             Err(failure) => Either::B(failure.into()),

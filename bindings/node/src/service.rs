@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::{
     cancel::CancelToken,
     client::NativeClient,
-    crossing::{cancellable, no_threads, promise, waiting},
+    crossing::{cancellable, no_threads, promise, until_closed, waiting},
     errors::NativeError,
     options::{bytes, span},
 };
@@ -125,6 +125,12 @@ pub struct NativeStanding {
 
 #[napi]
 impl NativeRegistration {
+    #[napi(getter)]
+    pub fn key(&self) -> napi::Result<Buffer> {
+        let registration = self.0.get().map_err(no_threads)?;
+        Ok(registration.key().to_vec().into())
+    }
+
     /// Where it stands. No input or output.
     #[napi(getter)]
     pub fn state(&self) -> napi::Result<NativeStanding> {
@@ -157,11 +163,14 @@ impl NativeRegistration {
     pub fn update<'env>(
         &self,
         env: &'env Env,
+        token: &CancelToken,
         said: NativeSaid,
     ) -> napi::Result<PromiseRaw<'env, Either<i64, NativeError>>> {
         let registration = self.0.get().map_err(no_threads)?.clone();
         let change = said.changes();
-        promise(env, async move { Ok(registration.update(change?).await?) })
+        cancellable(env, token, async move {
+            Ok(registration.update(change?).await?)
+        })
     }
 
     #[napi]
@@ -207,6 +216,37 @@ impl NativeClient {
         })
     }
 
+    /// Who is listed now.
+    #[napi]
+    pub fn service_list<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+        service: String,
+    ) -> napi::Result<PromiseRaw<'env, Either<Vec<NativeInstance>, NativeError>>> {
+        let service = self.handfast().map(|handfast| handfast.service(service));
+        cancellable(env, token, async move {
+            let listed = service?.list().await?;
+            Ok(listed.iter().map(NativeInstance::from).collect::<Vec<_>>())
+        })
+    }
+
+    /// Sets the status of an instance from outside: the revision, if it is listed.
+    #[napi]
+    pub fn service_set_status<'env>(
+        &self,
+        env: &'env Env,
+        token: &CancelToken,
+        service: String,
+        id: String,
+        word: String,
+    ) -> napi::Result<PromiseRaw<'env, Either<Option<i64>, NativeError>>> {
+        let service = self.handfast().map(|handfast| handfast.service(service));
+        cancellable(env, token, async move {
+            Ok(service?.set_status(&id, status(&word)?).await?)
+        })
+    }
+
     #[napi]
     pub fn discover<'env>(
         &self,
@@ -215,7 +255,7 @@ impl NativeClient {
         service: String,
         guard_ms: Option<f64>,
     ) -> napi::Result<PromiseRaw<'env, Either<NativeDiscovery, NativeError>>> {
-        let (handfast, open) = (self.handfast(), self.open.clone());
+        let (handfast, open) = (self.handfast(), self.open.child());
         cancellable(env, token, async move {
             let mut discover = handfast?.discover(service);
             if let Some(guard) = guard_ms {
@@ -233,6 +273,7 @@ impl NativeClient {
 #[napi]
 pub struct NativeDiscovery {
     found: Local<Mutex<Option<Discovery>>>,
+    /// Pulled when it is closed, or the client.
     open: Cancel,
 }
 
@@ -292,7 +333,7 @@ impl NativeDiscovery {
         revision: i64,
     ) -> napi::Result<PromiseRaw<'env, Either<(), NativeError>>> {
         let found = self.found();
-        waiting(env, token, &self.open, async move {
+        until_closed(env, token, (&self.open, "discovery"), async move {
             found?.at_least(revision).await;
             Ok(())
         })
@@ -327,14 +368,15 @@ impl NativeDiscovery {
         key: Option<Buffer>,
     ) -> napi::Result<PromiseRaw<'env, Either<NativePicked, NativeError>>> {
         let (way, found) = (way(&by, key.as_ref()), self.found());
-        waiting(env, token, &self.open, async move {
+        until_closed(env, token, (&self.open, "discovery"), async move {
             Ok(NativePicked::from(found?.pick_when_ready(way?).await))
         })
     }
 
-    /// Follows no more.
+    /// Follows no more, and ends all waits.
     #[napi]
     pub fn close(&self) -> napi::Result<()> {
+        self.open.cancel();
         let found = self.found.get().map_err(no_threads)?;
         let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(Local::new(found));
@@ -417,7 +459,7 @@ impl NativeServiceFeed {
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Either<Option<NativeServiceChange>, NativeError>>> {
         let next = self.feed.get().map_err(no_threads)?.next(None);
-        waiting(env, token, &self.open, async move {
+        until_closed(env, token, (&self.open, "discovery"), async move {
             Ok(next.await?.map(NativeServiceChange::from))
         })
     }

@@ -101,3 +101,15 @@ impl NativeObserver {
         Ok(())
     }
 }
+
+/// A callback that is called until this stops it, or what it is about is closed.
+#[napi]
+pub struct NativeListening(pub(crate) Cancel);
+
+#[napi]
+impl NativeListening {
+    #[napi]
+    pub fn stop(&self) {
+        self.0.cancel();
+    }
+}

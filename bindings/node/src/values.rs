@@ -4,7 +4,7 @@
 //! numbers, for they stay below 2^53.
 
 use handfast::{
-    Leader, LockLine, Member,
+    Leader, LockLine, Member, Waiting,
     core::{
         DeleteResponse, Event, EventKind, KeyValue, LeaseInfo, OpResponse, PutResponse,
         RangeResponse, TxnResponse, session::lease_hex,
@@ -174,6 +174,24 @@ impl From<Member> for NativeMember {
             host: session.as_ref().map(|it| it.host.clone()),
             pid: session.as_ref().map(|it| it.pid),
             since_unix_ms: session.map(|it| it.since_unix_ms as f64),
+        }
+    }
+}
+
+/// The own place while waiting.
+#[napi(object)]
+pub struct NativeWaiting {
+    pub name: Buffer,
+    pub position: u32,
+    pub holder: Option<NativeMember>,
+}
+
+impl From<Waiting> for NativeWaiting {
+    fn from(waiting: Waiting) -> Self {
+        Self {
+            name: Vec::from(waiting.name).into(),
+            position: u32::try_from(waiting.position).unwrap_or(u32::MAX),
+            holder: waiting.holder.map(Into::into),
         }
     }
 }

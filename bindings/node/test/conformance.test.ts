@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 
 import { TestServer } from 'handfast/testing';
 
@@ -14,22 +14,25 @@ import { CONFIGS, QUEUES, SERVICES } from './conformance/recipes.js';
 const VERBS = { ...BASICS, ...LOCKS, ...QUEUES, ...SERVICES, ...CONFIGS };
 const passed: string[] = [];
 
-for (const { id, steps, not_for } of scenarios()) {
-  test(id, { skip: not_for?.node ?? false }, async () => {
-    const server = await TestServer.start();
-    const folder = mkdtempSync(join(tmpdir(), 'handfast-'));
-    const player = new Player(server, folder, VERBS);
-    try {
-      await player.play(steps);
-    } finally {
-      server.resume();
-      await player.end();
-      await server.close();
-      rmSync(folder, { recursive: true, force: true });
-    }
-    passed.push(id);
-  });
-}
+// Most of them wait most of the time.
+describe('scenarios', { concurrency: 2 }, () => {
+  for (const { id, steps, not_for } of scenarios()) {
+    test(id, { skip: not_for?.node ?? false }, async () => {
+      const server = await TestServer.start();
+      const folder = mkdtempSync(join(tmpdir(), 'handfast-'));
+      const player = new Player(server, folder, VERBS);
+      try {
+        await player.play(steps);
+      } finally {
+        server.resume();
+        await player.end();
+        await server.close();
+        rmSync(folder, { recursive: true, force: true });
+      }
+      passed.push(id);
+    });
+  }
+});
 
 // For the page that says what each language passes.
 after(() => {

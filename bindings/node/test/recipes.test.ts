@@ -5,11 +5,9 @@ import { after, before, test } from 'node:test';
 
 import {
   AckLostError,
-  ConfigRefusedError,
   DrainingError,
   DuplicateInstanceError,
   NoInstanceError,
-  PublishConflictError,
   op,
   type Client,
 } from 'handfast';
@@ -79,6 +77,32 @@ test('an item that fails too often is a dead letter, and can be tried again', as
   const fourth = await queue.claim();
   assert.ok(fourth);
   await fourth.ack();
+});
+
+test('an item is acknowledged when its work has ended, and fails when that throws', async () => {
+  const queue = hf.queue('used', { keepHistory: 10 });
+  assert.equal(queue.name, 'used');
+  await queue.push('x', { id: 'x' });
+  const claim = async () => {
+    const item = await queue.claim();
+    assert.ok(item);
+    return item;
+  };
+  const failed = await claim();
+  await assert.rejects(failed.use(() => Promise.reject(new RangeError('mine'))), RangeError);
+  assert.equal((await queue.list())[0]?.said, 'RangeError: mine');
+  const aborted = await claim();
+  assert.equal(aborted.attempt, 2);
+  const signal = AbortSignal.abort();
+  await assert.rejects(aborted.use(() => signal.throwIfAborted(), { signal }), { name: 'AbortError' });
+  const again = await claim();
+  assert.equal(again.attempt, 2);
+  assert.equal(await again.use(async (item) => item.text), 'x');
+  assert.deepEqual(await queue.list(), []);
+  // The second acknowledgement would fail.
+  await queue.push('y');
+  await (await claim()).use((item) => item.ack([op.put('used/y', 'done')]));
+  assert.equal((await hf.get('used/y'))?.text, 'done');
 });
 
 test('a claim that is lost acknowledges nothing', async () => {
@@ -162,6 +186,30 @@ test('an instance is found, picked, changed and gone', async () => {
   assert.equal(registration.state.code, 'ended');
 });
 
+test('a service is listed and told its status by others', async () => {
+  const service = hf.service('listed');
+  assert.deepEqual(await service.list(), []);
+  assert.equal(await service.setStatus('n1', 'draining'), null);
+  await using registration = await service.register('n1', '10.0.0.5:80', { zone: 'a', metadata: { rack: '7' } });
+  assert.deepEqual([registration.service, registration.id, registration.key], ['listed', 'n1', 'listed/n1']);
+  const revision = await service.setStatus('n1', 'draining');
+  assert.ok(revision !== null);
+  await using found = await service.discover();
+  await found.atLeast(revision);
+  assert.deepEqual([...found.list()].map(({ id, status }) => [id, status]), [['n1', 'draining']]);
+  const [instance] = await service.list();
+  assert.deepEqual([instance?.addr, instance?.status, instance?.metadata], ['10.0.0.5:80', 'draining', { rack: '7' }]);
+  await assert.rejects(service.setStatus('n1', 'gone' as never), { code: 'INVALID_ARGUMENT' });
+});
+
+test('a call to a picked instance reports by itself how it went', async () => {
+  await using _registration = await hf.service('called').register('n1', 'a:1');
+  await using found = await hf.discover('called');
+  const picked = await found.pickWhenReady();
+  assert.equal(await picked.use(({ addr }) => addr), 'a:1');
+  await assert.rejects(found.pick().use(() => Promise.reject(new RangeError('mine'))), RangeError);
+});
+
 test('a registration heals itself when the session is lost', async (t) => {
   const own = await testServer(t);
   const client = await own.connect();
@@ -174,46 +222,6 @@ test('a registration heals itself when the session is lost', async (t) => {
     return now !== undefined && now.token !== before?.token;
   }, 'it is listed again');
   await until(() => registration.state.code === 'listed', 'it knows');
-});
-
-test('a configuration is followed, and a bad one does not replace a good one', async () => {
-  await assert.rejects(hf.config('app/none'), ConfigRefusedError);
-  await hf.publish('app/cfg', { '': '{"size":1}' }, { note: 'first' });
-  const decode = (entries: ReadonlyMap<string, Buffer>): { size: number } => {
-    const read = JSON.parse(String(entries.get(''))) as { size: number };
-    if (read.size < 0) throw new RangeError('negative');
-    return read;
-  };
-  await using config = await hf.config('app/cfg', { decode });
-  assert.deepEqual(config.get(), { size: 1 });
-  const changes = config.changes();
-  assert.deepEqual((await changes.next()).value?.value, { size: 1 });
-  const revision = await config.publish({ '': '{"size":2}' });
-  const { value: second } = await changes.next();
-  assert.deepEqual([second?.value, second?.revision, second?.source], [{ size: 2 }, revision, 'server']);
-
-  await hf.publish('app/cfg', { '': '{"size":-1}' });
-  await until(() => config.problem !== null, 'it is refused');
-  assert.match(String(config.problem?.error), /negative/);
-  assert.deepEqual(config.get(), { size: 2 });
-  await hf.publish('app/cfg', { '': '{"size":3}' });
-  assert.deepEqual((await changes.next()).value?.value, { size: 3 });
-  assert.equal(config.problem, null);
-  await assert.rejects(hf.publish('app/cfg', { '': '{}' }, { since: revision }), PublishConflictError);
-});
-
-test('a configuration of several keys changes at once, and has a default', async () => {
-  const decode = (entries: ReadonlyMap<string, Buffer>): string =>
-    [...entries].map(([name, value]) => `${name}=${String(value)}`).join(' ');
-  await using config = await hf.config('many/', { prefix: true, decode, default: 'nothing' });
-  assert.equal(config.get(), 'nothing');
-  assert.equal(config.current().source, 'default');
-  await hf.publish('many/', { a: '1', b: '2' });
-  for await (const { value } of config) {
-    if (value === 'nothing') continue;
-    assert.equal(value, 'a=1 b=2');
-    break;
-  }
 });
 
 test('work is done once, and whoever fails leaves it to the next', async () => {
@@ -235,8 +243,19 @@ test('work is done once, and whoever fails leaves it to the next', async () => {
     }),
   );
   assert.equal(runs, 1);
-  assert.deepEqual(results.map(({ value }) => value.toString()), Array(5).fill('built'));
+  assert.deepEqual(results.map(({ text }) => text), Array(5).fill('built'));
   assert.equal(results.filter(({ ran }) => ran).length, 1);
   assert.equal((await hf.once('index', { input: 'v2' }).get()), null);
   assert.equal(await once.forget(), true);
+});
+
+test('a result can be waited for by those who do not do the work', async () => {
+  const once = hf.once('awaited');
+  const waiting = once.wait();
+  await assert.rejects(hf.once('awaited', { timeoutMs: 20 }).wait(), { code: 'TIMEOUT' });
+  await assert.rejects(once.wait({ signal: AbortSignal.timeout(5) }), { name: 'TimeoutError' });
+  const done = await once.getOrRun(() => JSON.stringify([1]));
+  const told = await waiting;
+  assert.deepEqual([done.ran, told.ran, told.json()], [true, false, [1]]);
+  assert.equal((await once.wait()).revision, done.revision);
 });

@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url';
 
 /** Waits until `is` holds, asking again and again. */
 export async function until(is: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let attempt = 0; attempt < 2000; attempt += 1) {
+  const end = Date.now() + 60_000;
+  // What is asked for may be costly, and late on a machine that is busy.
+  for (let pause = 5; Date.now() < end; pause = Math.min(pause * 1.5, 300)) {
     if (await is()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
   throw new Error(`never: ${what}`);
 }

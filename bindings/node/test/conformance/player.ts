@@ -125,12 +125,12 @@ export class Player {
       this.tasks.set(step.start, this.#begin(step));
       return;
     }
-    for (;;) {
+    for (let pause = 20; ; pause = Math.min(pause * 1.5, 300)) {
       try {
         return await this.#attempt(step);
       } catch (error) {
         if (!(error instanceof AssertionError && step.eventually)) throw error;
-        await later(20);
+        await later(pause);
       }
     }
   }

@@ -1,12 +1,10 @@
 // The verbs of queues, services, configurations and work that is done once.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { Discovery, op, type Config, type ConfigEntries, type Queue } from 'handfast';
+import { op, type Config, type Queue } from 'handfast';
 
-import { until } from '../util.js';
 import { ms } from './locks.js';
 import { Own, type Json, type Player, type Verb, type Work } from './player.js';
 
@@ -19,19 +17,10 @@ function claim(play: Player, step: Json, { signal }: Work) {
   return queue(play, step).claim({ maxAttempts: max_attempts, timeoutMs: ms(timeout), signal });
 }
 
-/** As a program writes it: there is no scope that does this by itself. */
 async function process(play: Player, step: Json, work: Work): Promise<void> {
   const item = await claim(play, step, work);
   assert.ok(item);
-  try {
-    await work.body(step.body ?? 'stay', item);
-  } catch (error) {
-    if (error instanceof Own) await item.nack(error.message);
-    // What was lost is not to be given back.
-    else await item.release().catch(() => undefined);
-    throw error;
-  }
-  await item.ack();
+  await item.use((held) => work.body(step.body ?? 'stay', held), { signal: work.signal });
 }
 
 export const QUEUES: Readonly<Record<string, Verb>> = {
@@ -60,7 +49,7 @@ export const QUEUES: Readonly<Record<string, Verb>> = {
   retry: (play, step) => queue(play, step).retry(step.id),
 };
 
-const ids = (found: Discovery) => found.list().instances.map(({ id }) => id);
+const ids = (found: Iterable<{ id: string }>) => Array.from(found, ({ id }) => id);
 
 export const SERVICES: Readonly<Record<string, Verb>> = {
   register: (play, { id, addr, weight, status, ...step }, { signal }) =>
@@ -68,83 +57,46 @@ export const SERVICES: Readonly<Record<string, Verb>> = {
   unregister: (play, { on }) => play.known(on).unregister(),
   update: (play, { on, weight, status }) => play.known(on).update({ weight, status }),
   registered: (play, { on }) => play.known(on).state.code,
-  listed: async (play, step) => {
-    const found = await play.client(step).discover(step.name);
-    try {
-      return ids(found);
-    } finally {
-      found.close();
-    }
-  },
+  listed: async (play, step) => ids(await play.client(step).service(step.name).list()),
+  set_status: (play, { id, status, ...step }) => play.client(step).service(step.name).setStatus(id, status),
   discover: (play, step) => play.client(step).discover(step.name),
-  found: (play, { on }) => ids(play.known(on)),
-  at_least: (play, { on, revision }) => {
-    const followed: Discovery | Config<Json> = play.known(on);
-    if (followed instanceof Discovery) return followed.atLeast(revision);
-    const seen = () => followed.problem?.revision ?? followed.current().revision;
-    return until(() => seen() >= revision, `revision ${revision} is in force or refused`);
-  },
+  found: (play, { on }) => ids(play.known(on).list()),
+  at_least: (play, { on, revision }, { signal }) => play.known(on).atLeast(revision, { signal }),
   changes: (play, { on }) => play.known(on).changes(),
   pick: (play, { on, way, key }) => play.known(on).pick({ by: way, key }).addr,
   stale: (play, { on }) => play.known(on).list().staleForMs > 0,
 };
 
-/** What the program makes of what is published. */
-function decode(entries: ConfigEntries, { prefix, type, at_most = Infinity }: Json): Json {
-  if (prefix) {
-    return Object.fromEntries(Array.from(entries, ([name, value]) => [name, JSON.parse(String(value))]));
-  }
-  const value = JSON.parse(String(entries.get('')));
+/** What the program accepts. */
+function validate(value: Json, { type, at_most = Infinity }: Json): void {
   if (type === 'int' && !Number.isInteger(value)) throw new TypeError('no whole number');
   if (type === 'strings' && !Array.isArray(value)) throw new TypeError('no list of texts');
   if (value > at_most) throw new RangeError('too much');
-  return value;
 }
 
-/** Text is published as it is, everything else as JSON. */
-function published({ prefix, value }: Json): Record<string, string | null> {
-  if (!prefix) return { '': typeof value === 'string' ? value : JSON.stringify(value) };
-  const entries = Object.entries<Json>(value);
-  return Object.fromEntries(entries.map(([name, one]) => [name, one === null ? null : JSON.stringify(one)]));
-}
-
-/** Callbacks as a program would have them from the iterator. */
 function onChange(config: Config<Json>, throws: boolean): Json[] {
   const calls: Json[] = [];
-  const callback = (value: Json) => {
+  config.onChange((value) => {
     calls.push(value);
     if (throws) throw new Own('of the callback');
-  };
-  const changes = config.changes();
-  // The first is the value in force.
-  const first = changes.next();
-  void (async () => {
-    await first;
-    for await (const { value } of changes) {
-      try {
-        callback(value);
-      } catch (error) {
-        assert.ok(error instanceof Own);
-      }
-    }
-  })().catch(() => undefined);
+  });
   return calls;
 }
 
 export const CONFIGS: Readonly<Record<string, Verb>> = {
   publish: (play, step, { signal }) =>
-    play.client(step).publish(step.key, published(step), { since: step.unchanged_since, signal }),
+    play.client(step).publish(step.key, step.value, { prefix: step.prefix, since: step.unchanged_since, signal }),
   config: (play, step, { signal }) => {
     const { key, prefix, snapshot } = step;
     const snapshotFile = snapshot === undefined ? undefined : join(play.folder, snapshot);
-    const made = (entries: ConfigEntries) => decode(entries, step);
-    const options = { prefix, default: step.default, snapshotFile, decode: made, signal };
+    const accept = (value: Json) => validate(value, step);
+    const options = { prefix, default: step.default, snapshotFile, validate: accept, signal };
     return play.client(step).config<Json>(key, options);
   },
   value: (play, { on }) => play.known(on).get(),
   source: (play, { on }) => play.known(on).current().source,
-  refused: (play, { on }) => (play.known(on).problem === null ? null : 'undecodable'),
-  saved: (play, { snapshot = 'app' }) => until(() => existsSync(join(play.folder, snapshot)), 'it is saved'),
+  refused: (play, { on }) => play.known(on).problem?.kind ?? null,
+  saved: (play, { on }, { signal }) => play.known(on).saved({ signal }),
   on_change: (play, { on, throws = false }) => onChange(play.known(on), throws),
   called: (play, { on }) => [...play.known(on)],
   once: async (play, { name, input, timeout, result = '', body, ...step }, work) => {
@@ -156,8 +108,8 @@ export const CONFIGS: Readonly<Record<string, Verb>> = {
       },
       { signal: work.signal },
     );
-    return { ran: done.ran, text: done.value.toString() };
+    return { ran: done.ran, text: done.text };
   },
   once_result: async (play, { name, input, ...step }) =>
-    (await play.client(step).once(name, { input }).get())?.value.toString() ?? null,
+    (await play.client(step).once(name, { input }).get())?.text ?? null,
 };

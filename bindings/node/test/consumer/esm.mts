@@ -1,6 +1,17 @@
 // A program that uses the package as a module, under the strictest settings.
 
-import { HandfastError, compare, connect, op, type Client, type LockOptions } from 'handfast';
+import {
+  HandfastError,
+  LockTimeoutError,
+  compare,
+  connect,
+  op,
+  type Client,
+  type Config,
+  type ConfigEvent,
+  type LockOptions,
+  type Member,
+} from 'handfast';
 import { testServer, type TestServer } from 'handfast/testing';
 
 const endpoint: string | undefined = process.argv[2];
@@ -16,6 +27,28 @@ async function nightly(hf: Client): Promise<number> {
     console.log('held');
     return lock.token;
   });
+}
+
+interface Limits {
+  readonly uploads: number;
+}
+
+export async function limits(hf: Client): Promise<number> {
+  await using config: Config<Limits> = await hf.config<Limits>('limits', {
+    validate: ({ uploads }) => uploads > 0,
+    default: { uploads: 1 },
+  });
+  const stop: () => void = config.onChange(({ uploads }, { revision }) => console.log(uploads, revision));
+  for await (const event of config.events()) {
+    const told: ConfigEvent<Limits> = event;
+    if (told.kind === 'applied') return told.current.value.uploads;
+  }
+  stop();
+  return config.get().uploads;
+}
+
+export function holderOf(error: unknown): Member | undefined {
+  return error instanceof LockTimeoutError ? error.holder : undefined;
 }
 
 await using hf = await connect(endpoint);
