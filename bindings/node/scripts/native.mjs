@@ -1,42 +1,88 @@
 // Builds the native module into its platform's package, and writes down its types.
 //
-//     node scripts/native.mjs [--release]
+//     node scripts/native.mjs [--release] [--platform NAME]
 //
 // The types are what napi's macros say while the crate compiles, so they cannot be out of date.
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
 
-const here = fileURLToPath(new URL('..', import.meta.url));
-const root = join(here, '..', '..');
-const release = process.argv.includes('--release');
+import { here, moduleFile, packageName, platform, root, writePackage } from './platforms.mjs';
+
+const { values: given } = parseArgs({ options: { release: { type: 'boolean' }, platform: { type: 'string' } } });
+const wanted = platform(given.platform);
+const isOwn = wanted === platform();
+// The profile of what is published in other languages.
+const profile = given.release ? 'wheel' : 'dev';
 
 const types = join(root, 'target', 'node-types');
-rmSync(types, { recursive: true, force: true });
-mkdirSync(types, { recursive: true });
-// The macros speak only while the crate is compiled.
-const now = new Date();
-utimesSync(join(here, 'src', 'lib.rs'), now, now);
+const declared = join(here, 'lib', 'native.d.cts');
+const stamp = join(types, 'of');
+const now = sources();
+const isDeclared = existsSync(declared) && existsSync(stamp) && readFileSync(stamp, 'utf8') === now;
+if (!isDeclared) {
+  rmSync(types, { recursive: true, force: true });
+  mkdirSync(types, { recursive: true });
+  // The macros speak only while the crate is compiled.
+  const touched = new Date();
+  utimesSync(join(here, 'src', 'lib.rs'), touched, touched);
+}
 
 const cargo = process.env.CARGO ?? 'cargo';
-const build = ['build', '--quiet', '-p', 'handfast-node', ...(release ? ['--release'] : [])];
+const cross = isOwn ? [] : ['--target', wanted.target];
+// What is tested shares its build with the tests of the workspace.
+const features = given.release ? [] : ['--features', 'as-tested'];
+const build = ['build', '--quiet', '-p', 'handfast-node', '--profile', profile, ...features, ...cross];
 const built = spawnSync(cargo, build, {
   cwd: root,
   stdio: 'inherit',
-  env: { ...process.env, NAPI_TYPE_DEF_TMP_FOLDER: types },
+  env: isDeclared ? process.env : { ...process.env, NAPI_TYPE_DEF_TMP_FOLDER: types },
 });
 if (built.status !== 0) process.exit(built.status ?? 1);
+if (!isDeclared) {
+  writeFileSync(declared, declarations(definitions()));
+  writeFileSync(stamp, now);
+}
 
-const library = join(root, 'target', release ? 'release' : 'debug', 'libhandfast_node.so');
-const module = join(here, 'npm', 'linux-x64-gnu', 'handfast.linux-x64-gnu.node');
+const output = join(root, 'target', isOwn ? '' : wanted.target, given.release ? profile : 'debug');
+const folder = writePackage(wanted);
+const module = join(folder, moduleFile(wanted));
 // A process that has the old one loaded keeps it.
 rmSync(module, { force: true });
-copyFileSync(library, module);
-// Nine tenths of a debug build are for debuggers.
-spawnSync('strip', ['--strip-debug', module], { stdio: 'inherit' });
-writeFileSync(join(here, 'lib', 'native.d.cts'), declarations(definitions()));
+copyFileSync(join(output, wanted.library), module);
+if (process.platform === 'linux' && isOwn) {
+  // Nine tenths of a debug build are for debuggers.
+  spawnSync('strip', [given.release ? '--strip-all' : '--strip-debug', module], { stdio: 'inherit' });
+}
+if (isOwn) {
+  // As if it had been installed.
+  const installed = join(here, 'node_modules', ...packageName(wanted).split('/'));
+  rmSync(installed, { recursive: true, force: true });
+  mkdirSync(join(installed, '..'), { recursive: true });
+  symlinkSync(folder, installed, 'dir');
+}
+
+/** What the types depend on. */
+function sources() {
+  const hash = createHash('sha256');
+  const files = readdirSync(join(here, 'src')).sort().map((name) => join(here, 'src', name));
+  for (const file of [...files, join(root, 'Cargo.lock'), process.argv[1]]) hash.update(readFileSync(file));
+  return hash.digest('hex');
+}
 
 function definitions() {
   const texts = readdirSync(types).map((name) => readFileSync(join(types, name), 'utf8'));

@@ -1,15 +1,19 @@
-// Tries the packages out as a user gets them: packs both, installs them into an empty folder,
-// compiles a strict consumer there, and runs a server with npx and programs against it.
+// Tries the packages out as a user gets them: installs them into an empty folder, compiles strict
+// consumers there, and runs a server with npx and programs against it.
+//
+//     node scripts/packed.mjs [FOLDER]
+//
+// FOLDER has the archives; without it they are made of what is built.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 
-const here = fileURLToPath(new URL('..', import.meta.url));
+import { here } from './platforms.mjs';
+
 const folder = mkdtempSync(join(tmpdir(), 'handfast-packed-'));
 
 function run(program, args, cwd = folder) {
@@ -48,20 +52,23 @@ async function served(work) {
 }
 
 try {
-  for (const source of [here, join(here, 'npm', 'linux-x64-gnu')]) {
-    run('npm', ['pack', '--silent', '--pack-destination', folder], source);
+  let from = process.argv[2];
+  if (from === undefined) {
+    from = join(folder, 'archives');
+    run(process.execPath, [join(here, 'scripts', 'packages.mjs'), '--quick', from]);
   }
-  const packed = readdirSync(folder).filter((name) => name.endsWith('.tgz'));
-  for (const name of packed) console.log(`${name}: ${(statSync(join(folder, name)).size / 1024).toFixed(0)} KiB`);
+  const packed = readdirSync(from).filter((name) => name.endsWith('.tgz')).map((name) => resolve(from, name));
   assert.equal(packed.length, 2);
 
   writeFileSync(join(folder, 'package.json'), '{ "name": "consumer", "private": true, "version": "1.0.0" }');
-  run('npm', ['install', '--silent', '--offline', '--no-audit', '--no-fund', ...packed.map((name) => `./${name}`)]);
+  run('npm', ['install', '--silent', '--offline', '--no-audit', '--no-fund', ...packed]);
 
   cpSync(join(here, 'test', 'consumer'), folder, { recursive: true });
   const tsc = join(here, 'node_modules', 'typescript', 'bin', 'tsc');
   const types = join(here, 'node_modules', '@types');
-  run(process.execPath, [tsc, '-p', 'tsconfig.json', '--typeRoots', types]);
+  for (const settings of ['tsconfig.json', 'tsconfig.node16.json', 'tsconfig.bundler.json']) {
+    run(process.execPath, [tsc, '-p', settings, '--typeRoots', types]);
+  }
 
   await served(async (endpoint) => {
     for (const program of ['esm.mjs', 'cjs.cjs']) {
