@@ -116,9 +116,9 @@ fn split(
 
 fn flusher(config: &Config, store: &Arc<Store>, lanes: &Lanes) -> Result<Flusher, Error> {
     let (store, pause) = (Arc::clone(store), config.compaction_sleep_interval);
-    match lanes.is_inline() {
-        true => Ok(Flusher::start_inline(store, pause)),
-        false => Flusher::start(store, pause).map_err(Error::Thread),
+    match lanes.flush_every() {
+        Some(flush_every) => Ok(Flusher::start_inline(store, pause, flush_every)),
+        None => Flusher::start(store, pause).map_err(Error::Thread),
     }
 }
 

@@ -315,7 +315,7 @@ async fn start_simulated(config: Config, environment: Environment) -> Result<Ser
         opened,
         start,
         transport: environment.transport,
-        lanes: Lanes::inline(),
+        lanes: Lanes::inline(environment.flush_every),
         ids: Ids::seeded(environment.seed),
     };
     let started = assemble(&config, ingredients).await;

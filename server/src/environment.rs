@@ -8,6 +8,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use handfast_consensus::peer::SharedTransport;
@@ -45,6 +46,9 @@ pub struct Environment {
     pub seed: u64,
     /// Awaited before each write of the log.
     pub before_sync: BeforeSync,
+    /// Longest time an applied change waits until it is written to the state file; until then the
+    /// log alone has it.
+    pub flush_every: Duration,
 }
 
 impl fmt::Debug for Environment {

@@ -57,9 +57,13 @@ impl Flusher {
 
     /// Starts a task in place of the thread; it flushes at its own pace only. Must be called on a
     /// runtime.
-    pub(crate) fn start_inline(store: Arc<Store>, sweep_pause: Duration) -> Flusher {
+    pub(crate) fn start_inline(
+        store: Arc<Store>,
+        sweep_pause: Duration,
+        flush_every: Duration,
+    ) -> Flusher {
         let control = Control::new(store, sweep_pause);
-        let task = tokio::spawn(drive_inline(Arc::clone(&control)));
+        let task = tokio::spawn(drive_inline(Arc::clone(&control), flush_every));
         Flusher {
             control,
             driver: Driver::Task(task.abort_handle()),
@@ -158,9 +162,9 @@ fn drive(control: &Control) {
     }
 }
 
-async fn drive_inline(control: Arc<Control>) {
+async fn drive_inline(control: Arc<Control>, flush_every: Duration) {
     while !control.is_stopping() {
-        tokio::time::sleep(limits::FLUSH_INTERVAL).await;
+        tokio::time::sleep(flush_every).await;
         if !control.flush() {
             return;
         }

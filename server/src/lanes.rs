@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,9 @@ struct Shared {
     next: AtomicUsize,
     stop: CancellationToken,
     threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
-    /// The caller's runtime is the only lane, and nothing may run beside it.
-    inline: bool,
+    /// The caller's runtime is the only lane, and nothing may run beside it; how often what a
+    /// thread would write to the state file is written then.
+    inline: Option<Duration>,
 }
 
 impl Lanes {
@@ -51,7 +53,7 @@ impl Lanes {
             next: AtomicUsize::new(0),
             stop,
             threads: threads.into(),
-            inline: false,
+            inline: None,
         };
         Ok(Lanes {
             shared: Arc::new(shared),
@@ -60,13 +62,13 @@ impl Lanes {
 
     /// The runtime this is called on, for simulations: no thread is started, and what blocks does
     /// so right there.
-    pub(crate) fn inline() -> Lanes {
+    pub(crate) fn inline(flush_every: Duration) -> Lanes {
         let shared = Shared {
             handles: vec![Handle::current()],
             next: AtomicUsize::new(0),
             stop: CancellationToken::new(),
             threads: parking_lot::Mutex::default(),
-            inline: true,
+            inline: Some(flush_every),
         };
         Lanes {
             shared: Arc::new(shared),
@@ -75,6 +77,11 @@ impl Lanes {
 
     /// Whether everything runs on the caller's runtime.
     pub(crate) fn is_inline(&self) -> bool {
+        self.shared.inline.is_some()
+    }
+
+    /// How often the state file is written, where no thread does so.
+    pub(crate) fn flush_every(&self) -> Option<Duration> {
         self.shared.inline
     }
 
@@ -83,7 +90,7 @@ impl Lanes {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        if self.shared.inline {
+        if self.is_inline() {
             return work();
         }
         blocking(work).await

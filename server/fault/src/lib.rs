@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::cell::Cell;
 
 /// A bug that the checks must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,17 +53,19 @@ pub const ALL: [Fault; 12] = [
     Fault::LeaseNotExtended,
 ];
 
-static ACTIVE: AtomicU8 = AtomicU8::new(0);
+thread_local! {
+    static ACTIVE: Cell<u8> = const { Cell::new(0) };
+}
 
 /// Whether the code shall show this bug.
 #[inline]
 #[must_use]
 pub fn active(fault: Fault) -> bool {
-    cfg!(feature = "inject") && ACTIVE.load(Ordering::Relaxed) == fault as u8
+    cfg!(feature = "inject") && ACTIVE.get() == fault as u8
 }
 
-/// Turns one bug on for the whole process, or all of them off. Without the feature `inject` it has
-/// no effect.
+/// Turns one bug on for what runs on this thread, or all of them off: a simulation is one thread,
+/// and others go on beside it. Without the feature `inject` it has no effect.
 pub fn set(fault: Option<Fault>) {
-    ACTIVE.store(fault.map_or(0, |fault| fault as u8), Ordering::Relaxed);
+    ACTIVE.set(fault.map_or(0, |fault| fault as u8));
 }

@@ -32,14 +32,8 @@ use handfast_storage::{
     wal::{self, Identity, Vote, Wal, WalDriver, WalOptions},
 };
 
-/// The switch is one for the whole process, so the tests take turns.
-static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 /// What a scenario shows without any bug, and with one.
 fn compare<T>(fault: Fault, scenario: impl Fn() -> T) -> (T, T) {
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     set(None);
     let sound = scenario();
     set(Some(fault));

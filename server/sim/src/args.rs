@@ -2,6 +2,7 @@
 
 use handfast_fault::{ALL, Fault};
 
+use crate::run::Order;
 use crate::subject::{MUTATIONS, Mutation, RECIPES, Recipe};
 
 pub(crate) const USAGE: &str = "\
@@ -16,6 +17,7 @@ cargo xtask sim --seed S                 replays one seed and explains what it f
   --log FILTER         with --seed: prints what members and clients log, such as `debug`
   --trace              with --seed: writes what happened to target/sim/SEED.trace
   --jobs N             seeds at a time (default: one per core)
+  --then               what follows is a call of its own, done together with the one before
 ";
 
 /// The options, checked.
@@ -49,6 +51,53 @@ pub(crate) enum Hunted {
 }
 
 impl Args {
+    /// Several calls, with `--then` between them.
+    pub(crate) fn parse_all(words: &[String]) -> Result<Vec<Args>, String> {
+        words
+            .split(|word| word == "--then")
+            .map(Self::parse)
+            .collect()
+    }
+
+    /// What to run for its seeds.
+    pub(crate) fn order(&self, recipe: Option<Recipe>) -> Order {
+        let fault = match self.fault {
+            Hunted::One(fault) => Some(fault),
+            _ => None,
+        };
+        Order {
+            seed: self.from,
+            members: self.members,
+            fault,
+            control: self.control,
+            recipe,
+            mutation: self.mutation,
+            trace: self.trace,
+        }
+    }
+
+    /// The options that say again what [`order`](Self::order) is.
+    pub(crate) fn options(&self, recipe: Option<Recipe>) -> String {
+        let order = self.order(recipe);
+        let mut options = String::new();
+        if let Some(members) = order.members {
+            options += &format!(" --members {members}");
+        }
+        if let Some(fault) = order.fault {
+            options += &format!(" --fault {fault:?}");
+        }
+        if order.control {
+            options += " --control";
+        }
+        if let Some(recipe) = order.recipe {
+            options += &format!(" --recipe {}", recipe.name());
+        }
+        if let Some(mutation) = order.mutation {
+            options += &format!(" --mutation {mutation:?}");
+        }
+        options
+    }
+
     pub(crate) fn parse(words: &[String]) -> Result<Args, String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut args = Args {
@@ -157,6 +206,18 @@ mod tests {
             (one.seeds, one.from, one.single, one.trace),
             (1, 123, true, true)
         );
+    }
+
+    #[test]
+    fn several_calls_are_told_apart() {
+        let words = "--seeds 7 --then --recipe lock --fault all".split_whitespace();
+        let words: Vec<String> = words.map(str::to_owned).collect();
+        let [one, two] = &*Args::parse_all(&words).unwrap() else {
+            panic!("not two calls");
+        };
+        assert_eq!((one.seeds, one.options(None)), (7, String::new()));
+        assert_eq!(two.fault, Hunted::Each);
+        assert_eq!(two.options(Some(Recipe::Lock)), " --recipe lock");
     }
 
     #[test]

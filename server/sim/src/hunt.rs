@@ -3,13 +3,11 @@
 //! Owns how many seeds each may take. A bug that hides longer means that the checks, the faults or
 //! the workload are too weak.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use handfast_fault::Fault;
 
 use crate::args::Args;
 use crate::run::Order;
-use crate::seeds::sweep;
+use crate::seeds::play_apart;
 use crate::subject::{Mutation, Recipe};
 
 /// Each bug, with the most seeds that finding it may take.
@@ -28,64 +26,56 @@ pub(crate) const HUNTS: [(Fault, u64); 12] = [
     (Fault::LeaseNotExtended, 20),
 ];
 
-/// Hunts one bug; the first problem that gave it away.
-pub(crate) fn hunt(fault: Fault, args: &Args) -> Result<(u64, String), String> {
+/// A bug, or a program that does something wrong, and how long it may hide.
+#[derive(Debug)]
+pub(crate) struct Hunt {
+    what: String,
+    limit: u64,
+    order: Order,
+}
+
+/// The hunt for a bug of the servers.
+pub(crate) fn fault(fault: Fault, args: &Args) -> Hunt {
     let limit = HUNTS.iter().find(|(known, _)| *known == fault);
-    let limit = limit.map_or(50, |(_, limit)| *limit);
-    let args = Args {
-        seeds: limit,
-        ..args.clone()
-    };
-    let order = |seed| Order {
-        seed,
-        members: args.members,
-        fault: Some(fault),
-        recipe: None,
-        mutation: None,
-        trace: false,
-    };
-    handfast_fault::set(Some(fault));
-    let found = first_problem(&args, order);
-    handfast_fault::set(None);
-    found.ok_or_else(|| format!("{fault:?} was not found within {limit} seeds"))
+    Hunt {
+        what: format!("{fault:?}"),
+        limit: limit.map_or(50, |(_, limit)| *limit),
+        order: Order {
+            fault: Some(fault),
+            ..args.order(None)
+        },
+    }
 }
 
-/// Hunts what one program does wrong; the first problem that gave it away.
-pub(crate) fn hunt_mutation(
-    (recipe, mutation, limit): (Recipe, Mutation, u64),
-    args: &Args,
-) -> Result<(u64, String), String> {
-    let args = Args {
-        seeds: limit,
-        ..args.clone()
-    };
-    let order = |seed| Order {
-        seed,
-        members: args.members,
-        fault: None,
-        recipe: Some(recipe),
-        mutation: Some(mutation),
-        trace: false,
-    };
-    let found = first_problem(&args, order);
-    found.ok_or_else(|| format!("{recipe:?} {mutation:?} was not found within {limit} seeds"))
+/// The hunt for what one program does wrong.
+pub(crate) fn mutation((recipe, mutation, limit): (Recipe, Mutation, u64), args: &Args) -> Hunt {
+    Hunt {
+        what: format!("{recipe:?} {mutation:?}"),
+        limit,
+        order: Order {
+            mutation: Some(mutation),
+            ..args.order(Some(recipe))
+        },
+    }
 }
 
-/// Runs seeds until one of them has a problem; how many that took, and the problem.
-fn first_problem(args: &Args, order: impl Fn(u64) -> Order + Sync) -> Option<(u64, String)> {
-    let evidence = std::sync::Mutex::new(None);
-    let found = AtomicBool::new(false);
-    let totals = sweep(args, order, |outcome, _| {
-        // A run that hangs says nothing about the bug that was switched on.
-        if let Some(problem) = outcome.problems.first().filter(|_| !outcome.stuck) {
-            let mut evidence = evidence.lock().unwrap_or_else(|it| it.into_inner());
-            evidence.get_or_insert((outcome.seed, problem.clone()));
-            found.store(true, Ordering::Relaxed);
+impl Hunt {
+    /// Runs one seed after the other until one of them has a problem, and says how that went;
+    /// whether it did in time.
+    pub(crate) fn run(&self, from: u64) -> bool {
+        let (what, limit) = (&self.what, self.limit);
+        for count in 1..=limit {
+            let seed = from.saturating_add(count - 1);
+            let outcome = play_apart(Order { seed, ..self.order }, false);
+            // A run that hangs says nothing about the bug that was switched on.
+            let problem = outcome.problems.first().filter(|_| !outcome.stuck);
+            if let Some(line) = problem.map(|it| it.lines().next().unwrap_or_default()) {
+                let line: String = line.chars().take(160).collect();
+                println!("{what}: found within {count} seeds: {line}");
+                return true;
+            }
         }
-        found.load(Ordering::Relaxed)
-    });
-    let (seed, problem) = evidence.into_inner().unwrap_or_else(|it| it.into_inner())?;
-    let line = problem.lines().next().unwrap_or_default();
-    let line: String = line.chars().take(160).collect();
-    Some((totals.seeds, format!("seed {seed}: {line}")))
+        println!("MISSED: {what} was not found within {limit} seeds");
+        false
+    }
 }

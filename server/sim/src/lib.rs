@@ -6,7 +6,8 @@
 //! connector replaced. The same seed gives the same run, to the last message.
 //!
 //! ```text
-//! args, hunt, seeds    many runs, and what is printed of them
+//! args, hunt, sweep    many runs, and what is printed of them
+//! seeds                a seed on its own, and several at a time
 //! run                  one run: found, torment, heal, judge
 //! recipe, subject      runs that are about one recipe
 //! nemesis, workload    what happens to the members, and what clients do meanwhile
@@ -34,145 +35,86 @@ mod recipe;
 mod run;
 mod seeds;
 mod subject;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod trace;
 mod workload;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use args::{Args, Hunted, USAGE};
-use run::Order;
-use seeds::Printer;
-use subject::{MUTATIONS, Recipe};
+use hunt::Hunt;
+use seeds::Job;
+use subject::MUTATIONS;
+use sweep::Sweep;
 
-/// Runs what the command line asks for.
+/// Runs what the command line asks for: all its calls as one, so that no core waits at the end of
+/// each of them.
 #[must_use]
 pub fn main(arguments: &[String]) -> ExitCode {
-    let args = match Args::parse(arguments) {
-        Ok(args) => args,
+    let calls = match Args::parse_all(arguments) {
+        Ok(calls) => calls,
         Err(problem) => {
             eprint!("{problem}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    if let Some(filter) = &args.log {
+    if let Some(filter) = calls.iter().find_map(|args| args.log.as_ref()) {
         seeds::print_log(filter);
     }
-    let good = match args.fault {
-        Hunted::None if args.mutations => mutated(&args),
+    let good = AtomicBool::new(true);
+    let note = |well: bool| {
+        good.fetch_and(well, Ordering::Relaxed);
+    };
+    let hunts: Vec<(Hunt, u64)> = calls.iter().flat_map(hunts).collect();
+    let sweeps: Vec<Sweep> = calls.iter().flat_map(sweeps).collect();
+    // A hunt is long, so it must not be what the end waits for.
+    let hunting = hunts
+        .iter()
+        .map(|(hunt, from)| -> Job<'_> { Box::new(move || note(hunt.run(*from))) });
+    let sweeping = sweeps.iter().flat_map(|sweep| {
+        let job = move |seed| -> Job<'_> { Box::new(move || note(sweep.run(seed))) };
+        sweep.seeds().map(job)
+    });
+    let jobs: Vec<Job<'_>> = hunting.chain(sweeping).collect();
+    let at_once = calls.iter().map(|args| args.jobs).min().unwrap_or(1);
+    seeds::work(&jobs, at_once);
+    drop(jobs);
+    match good.into_inner() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// What a call hunts, and from which seed on.
+fn hunts(args: &Args) -> Vec<(Hunt, u64)> {
+    let found: Vec<Hunt> = match args.fault {
+        Hunted::None if args.mutations => {
+            let all = args.recipes.is_empty();
+            let wanted = MUTATIONS.into_iter();
+            let wanted = wanted.filter(|it| all || args.recipes.contains(&it.0));
+            wanted.map(|it| hunt::mutation(it, args)).collect()
+        }
+        Hunted::One(fault) if !args.control && !args.single => vec![hunt::fault(fault, args)],
+        Hunted::Each => {
+            let all = hunt::HUNTS.into_iter();
+            all.map(|(fault, _)| hunt::fault(fault, args)).collect()
+        }
+        _ => Vec::new(),
+    };
+    found.into_iter().map(|hunt| (hunt, args.from)).collect()
+}
+
+/// The seeds of a call that hunts nothing.
+fn sweeps(args: &Args) -> Vec<Sweep> {
+    match args.fault {
+        _ if !hunts(args).is_empty() => Vec::new(),
         Hunted::None if !args.recipes.is_empty() => {
             let each = args.recipes.iter();
-            let failed = each.filter(|recipe| !sweep(&args, Some(**recipe))).count();
-            failed == 0
+            each.map(|recipe| Sweep::new(args, Some(*recipe))).collect()
         }
-        Hunted::None => sweep(&args, None),
-        Hunted::One(_) if args.control => sweep(&args, None),
-        Hunted::One(fault) if args.single => {
-            handfast_fault::set(Some(fault));
-            sweep(&args, None)
-        }
-        Hunted::One(fault) => hunted(&args, &[fault]),
-        Hunted::Each => {
-            let faults = hunt::HUNTS.map(|(fault, _)| fault);
-            hunted(&args, &faults)
-        }
-    };
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+        _ => vec![Sweep::new(args, None)],
     }
-}
-
-fn hunted(args: &Args, faults: &[handfast_fault::Fault]) -> bool {
-    let mut good = true;
-    for &fault in faults {
-        match hunt::hunt(fault, args) {
-            Ok((seeds, how)) => println!("{fault:?}: found within {seeds} seeds, {how}"),
-            Err(missed) => {
-                println!("MISSED: {missed}");
-                good = false;
-            }
-        }
-    }
-    good
-}
-
-fn mutated(args: &Args) -> bool {
-    let mut good = true;
-    let all = args.recipes.is_empty();
-    let wanted = MUTATIONS
-        .into_iter()
-        .filter(|it| all || args.recipes.contains(&it.0));
-    for mutation in wanted {
-        match hunt::hunt_mutation(mutation, args) {
-            Ok((seeds, how)) => {
-                let (recipe, mutation, _) = mutation;
-                println!("{recipe:?} {mutation:?}: found within {seeds} seeds, {how}");
-            }
-            Err(missed) => {
-                println!("MISSED: {missed}");
-                good = false;
-            }
-        }
-    }
-    good
-}
-
-fn sweep(args: &Args, recipe: Option<Recipe>) -> bool {
-    let fault = match args.fault {
-        Hunted::One(fault) => Some(fault),
-        _ => None,
-    };
-    let order = |seed| Order {
-        seed,
-        members: args.members,
-        fault,
-        recipe,
-        mutation: args.mutation,
-        trace: args.trace,
-    };
-    let mut options = String::new();
-    if let Some(members) = args.members {
-        options += &format!(" --members {members}");
-    }
-    if let Some(fault) = fault {
-        options += &format!(" --fault {fault:?}");
-    }
-    if args.control {
-        options += " --control";
-    }
-    if let Some(recipe) = recipe {
-        options += &format!(" --recipe {}", recipe.name());
-    }
-    if let Some(mutation) = args.mutation {
-        options += &format!(" --mutation {mutation:?}");
-    }
-    let printer = Printer::new(args.seeds, options);
-    let totals = seeds::sweep(args, order, |outcome, totals| {
-        printer.seed(outcome, totals);
-        if args.single {
-            let (hash, events) = outcome.fingerprint;
-            println!("fingerprint {hash:016x} of {events} events");
-            println!("{}", outcome.history.title);
-        }
-        if args.trace {
-            let name = format!("{}.trace", outcome.seed);
-            match seeds::save(&name, Some(outcome.lines.join("\n"))) {
-                Ok(path) => println!("trace: {}", path.display()),
-                Err(error) => println!("the trace cannot be saved: {error}"),
-            }
-        }
-        false
-    });
-    let about = recipe.map_or(String::new(), |recipe| format!("{}: ", recipe.name()));
-    println!("{about}{} seeds: {}", totals.seeds, printer.sum(&totals));
-    let faults: Vec<String> = totals
-        .faults
-        .iter()
-        .map(|(kind, count)| format!("{kind:?} {count}"))
-        .collect();
-    println!("faults: {}", faults.join(", "));
-    totals.failed.is_empty()
 }

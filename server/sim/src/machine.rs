@@ -40,6 +40,8 @@ pub(crate) struct Tuning {
     pub(crate) election: Duration,
     /// Small, so that members that were away need a snapshot.
     pub(crate) log_tail: u64,
+    /// How long the log alone has what is applied.
+    pub(crate) flush_every: Duration,
 }
 
 /// How fast the disk makes the log durable.
@@ -286,6 +288,7 @@ impl Machine {
                 let pace = Arc::clone(&pace);
                 Box::pin(async move { pace.wait().await })
             }),
+            flush_every: self.tuning.flush_every,
         };
         let mut config = Config::default();
         let name = format!("m{}", self.place);

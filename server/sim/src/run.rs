@@ -34,7 +34,10 @@ const AGREE_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Order {
     pub(crate) seed: u64,
     pub(crate) members: Option<usize>,
+    /// The bug that is switched on, and that the plan provokes.
     pub(crate) fault: Option<Fault>,
+    /// It is provoked only.
+    pub(crate) control: bool,
     /// What the run is about, if it is about one recipe.
     pub(crate) recipe: Option<Recipe>,
     /// What one of its programs does wrong.

@@ -1,13 +1,12 @@
-//! Many seeds, several at a time, each in a runtime and a thread of its own.
+//! One seed in a runtime and a thread of its own, and many of them, several at a time.
 //!
 //! Owns the runtimes: one thread, paused time, seeded scheduling.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::args::Args;
 use crate::panics;
 use crate::recipe;
 use crate::run::{Order, Outcome, run};
@@ -16,7 +15,7 @@ use crate::run::{Order, Outcome, run};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sums over all seeds of a call.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Totals {
     pub(crate) seeds: u64,
     pub(crate) failed: Vec<u64>,
@@ -30,7 +29,7 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
         self.seeds += 1;
         self.span += outcome.span;
         self.operations += outcome.operations;
@@ -51,6 +50,7 @@ impl Totals {
 pub(crate) fn play(order: Order) -> Outcome {
     panics::collect();
     handfast_consensus::seed_randomness(order.seed);
+    handfast_fault::set(order.fault.filter(|_| !order.control));
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     #[cfg(tokio_unstable)]
@@ -81,7 +81,7 @@ pub(crate) fn play(order: Order) -> Outcome {
 
 /// Runs one seed on a thread of its own, for thread-local state must not pass from one seed to the
 /// next; gives up on a run that does not come to its end.
-fn play_apart(order: Order, twice: bool) -> Outcome {
+pub(crate) fn play_apart(order: Order, twice: bool) -> Outcome {
     let (tell, told) = std::sync::mpsc::channel();
     // Not joined: a run that spins for ever would hold up everything.
     std::thread::spawn(move || {
@@ -151,37 +151,21 @@ fn replay(order: Order, first: &mut Outcome) {
     ));
 }
 
-/// Runs all seeds of `orders`, tells `report` of each, and stops early when it says so.
-pub(crate) fn sweep(
-    args: &Args,
-    order: impl Fn(u64) -> Order + Sync,
-    report: impl Fn(&Outcome, &Totals) -> bool + Sync,
-) -> Totals {
-    let next = AtomicU64::new(args.from);
-    let end = args.from.saturating_add(args.seeds);
-    let stop = AtomicBool::new(false);
-    let totals = Mutex::new(Totals::default());
+/// Something for one core that leaves it only when it is done.
+pub(crate) type Job<'a> = Box<dyn Fn() + Send + Sync + 'a>;
+
+/// Does all jobs, `at_once` at a time, in their order.
+pub(crate) fn work(jobs: &[Job<'_>], at_once: usize) {
+    let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs {
+        for _ in 0..at_once {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    let order = order(seed);
-                    let outcome = play_apart(order, args.twice);
-                    // Only a panic while adding figures could poison it.
-                    let mut totals = totals.lock().unwrap_or_else(|it| it.into_inner());
-                    totals.add(&outcome);
-                    if report(&outcome, &totals) {
-                        stop.store(true, Ordering::Relaxed);
-                    }
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    job();
                 }
             });
         }
     });
-    totals.into_inner().unwrap_or_else(|it| it.into_inner())
 }
 
 /// Prints progress now and then, and every failure with how to see it again.
@@ -204,6 +188,11 @@ impl Printer {
         }
     }
 
+    /// What the seeds are of, beside their numbers.
+    pub(crate) fn options(&self) -> &str {
+        &self.options
+    }
+
     pub(crate) fn seed(&self, outcome: &Outcome, totals: &Totals) {
         if !outcome.problems.is_empty() {
             self.failure(outcome);
@@ -211,7 +200,8 @@ impl Printer {
         let mut last = self.last.lock().unwrap_or_else(|it| it.into_inner());
         if last.elapsed() >= Duration::from_secs(10) {
             *last = Instant::now();
-            println!("{} of {}: {}", totals.seeds, self.goal, self.sum(totals));
+            let (done, goal, options) = (totals.seeds, self.goal, &self.options);
+            println!("{done} of {goal}{options}: {}", self.sum(totals));
         }
     }
 

@@ -61,6 +61,7 @@ impl Stage {
             heartbeat: Duration::from_millis(100),
             election: Duration::from_millis(1000),
             log_tail,
+            flush_every: Duration::from_millis(100),
         };
         let cluster = Cluster::new(members, &tuning, &dice, &Trace::new(false));
         cluster.net.set_weather(Weather::FAIR);

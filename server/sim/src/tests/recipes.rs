@@ -10,6 +10,7 @@ fn run(recipe: Recipe, seed: u64, mutation: Option<Mutation>) -> Outcome {
         seed,
         members: Some(1),
         fault: None,
+        control: false,
         recipe: Some(recipe),
         mutation,
         trace: false,
