@@ -173,10 +173,10 @@ fn python() -> Result<Counts> {
         command
     };
     let manifest = "bindings/python/Cargo.toml";
-    let build = ["build", "--quiet", "-m", manifest, "-i"];
     provide::run(
         at("maturin")
-            .args(build)
+            .args(["build", "--quiet", "-m", manifest])
+            .args(["--features", "as-tested", "-i"])
             .arg(bin.join("python"))
             .arg("--out")
             .arg(&wheels),

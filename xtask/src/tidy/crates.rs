@@ -60,6 +60,8 @@ const BELOW: [(&str, &[&str]); 12] = [
             "handfast-server",
             "handfast-cli",
             "handfast-bindings",
+            // Optional, and for tests.
+            "handfast-features",
         ],
     ),
     (
@@ -71,17 +73,21 @@ const BELOW: [(&str, &[&str]); 12] = [
             "handfast-server",
             "handfast-cli",
             "handfast-bindings",
+            // Optional, and for tests.
+            "handfast-features",
         ],
     ),
 ];
 
 /// Crates that tests and tools are made of; nothing of the product may be built with them.
-const OUTSIDE: [&str; 7] = [
+const OUTSIDE: [&str; 9] = [
     "handfast-checker",
+    "handfast-features",
     "handfast-kit",
     "handfast-ports",
     "handfast-sim",
     "handfast-tests",
+    "handfast-workloads",
     "handfast-examples",
     "xtask",
 ];

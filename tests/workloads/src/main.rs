@@ -24,7 +24,6 @@ use handfast_storage::{
     state::{State, StateOptions},
     wal::{Entry, Identity, Wal, WalOptions},
 };
-use handfast_tests::Result;
 
 /// Entries that reach the log or the store in one call, as under load.
 const BATCH: u64 = 16;
@@ -32,6 +31,7 @@ const KEYS: u64 = 1_000;
 const VALUE: [u8; 256] = [b'v'; 256];
 const WATCHERS: usize = 100;
 
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 type Workload = fn(&Path, u64) -> Result<()>;
 
 const WORKLOADS: [(&str, Workload); 5] = [
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     let workload = WORKLOADS.iter().find(|(known, _)| Some(*known) == name);
     match (workload, operations) {
         (Some((_, run)), Some(operations)) => run(tempfile::tempdir()?.path(), operations),
-        // Anything else, also what `cargo test` and `cargo bench` pass, only lists them.
+        // Anything else only lists them.
         _ => {
             WORKLOADS.iter().for_each(|(name, _)| println!("{name}"));
             Ok(())
