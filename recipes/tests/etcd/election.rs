@@ -165,7 +165,7 @@ async fn a_campaign_gives_up_after_its_timeout() {
     let leader = soon(hf.election(&name).value("v").campaign())
         .await
         .unwrap();
-    let late = hf.election(&name).timeout(Duration::from_millis(100));
+    let late = hf.election(&name).timeout(Duration::from_secs(2));
     let error = soon(late.campaign()).await.unwrap_err();
     let Error::Timeout {
         holder: Some(holder),

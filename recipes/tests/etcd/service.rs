@@ -139,7 +139,7 @@ async fn a_second_instance_of_the_same_id_is_refused_and_told_whose_it_is() {
     // The same program twice is no better.
     let own = soon(one.service(&name).instance("n1", "c:1").register()).await;
     assert_eq!(own.unwrap_err().code(), "DUPLICATE_INSTANCE");
-    let limited = again().wait(Duration::from_millis(200)).register();
+    let limited = again().wait(Duration::from_secs(1)).register();
     assert_eq!(
         soon(limited).await.unwrap_err().code(),
         "DUPLICATE_INSTANCE"

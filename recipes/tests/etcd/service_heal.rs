@@ -25,7 +25,7 @@ async fn many(hf: &Handfast, service: &str, stem: &str, count: usize) -> Vec<Reg
         hf.service(service).instance(id, "h:1").register()
     };
     let all = futures::future::join_all((0..count).map(register));
-    let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+    let all = tokio::time::timeout(Duration::from_secs(180), all).await;
     all.unwrap().into_iter().map(Result::unwrap).collect()
 }
 
@@ -48,7 +48,7 @@ fn never_empty(discovery: &Discovery) -> (Arc<AtomicBool>, tokio::task::JoinHand
 }
 
 async fn sure(discovery: &Discovery, count: usize) {
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_secs(180);
     let all = async {
         loop {
             let listed = discovery.list().instances;

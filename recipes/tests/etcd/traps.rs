@@ -351,7 +351,7 @@ async fn trap_13_a_place_is_given_up_only_when_the_work_has_stopped() {
     let stopped = Arc::new(AtomicBool::new(false));
     let lock = connect(shared())
         .lock(&name)
-        .max_hold(Duration::from_millis(300));
+        .max_hold(Duration::from_secs(2));
     let guard = soon(lock.acquire()).await.unwrap();
     let mut gone = client.watch(WatchOptions::key(guard.key()).start_revision(guard.token() + 1));
     let stopping = Stopping(Arc::clone(&stopped));
