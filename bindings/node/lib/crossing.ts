@@ -1,6 +1,6 @@
 // Awaiting the native module, and leaving when an AbortSignal says so.
 
-import { unwrap, isFailure } from './errors.js';
+import { asArgument, isFailure, unwrap } from './errors.js';
 import type * as Native from './native.cjs';
 import { native } from './native.js';
 
@@ -22,9 +22,17 @@ export async function crossing<T>(
   call: (token: Native.CancelToken) => Promise<T | Native.NativeError>,
   discard?: (late: T) => void,
 ): Promise<T> {
-  if (signal === undefined) return unwrap(await call(never));
+  if (signal === undefined) return unwrap(await begun(call, never));
   signal.throwIfAborted();
   return unwrap(await abortable(signal, call, discard));
+}
+
+function begun<T>(call: (token: Native.CancelToken) => T, token: Native.CancelToken): T {
+  try {
+    return call(token);
+  } catch (error) {
+    throw asArgument(error);
+  }
 }
 
 function abortable<T>(
@@ -33,6 +41,7 @@ function abortable<T>(
   discard: ((late: T) => void) | undefined,
 ): Promise<T | Native.NativeError> {
   const token = new native.CancelToken();
+  const work = begun(call, token);
   return new Promise((resolve, reject) => {
     let aborted = false;
     const abort = (): void => {
@@ -41,7 +50,7 @@ function abortable<T>(
       reject(signal.reason);
     };
     signal.addEventListener('abort', abort, { once: true });
-    call(token).then(
+    work.then(
       (value) => {
         signal.removeEventListener('abort', abort);
         if (!aborted) resolve(value);

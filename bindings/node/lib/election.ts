@@ -1,5 +1,7 @@
 // Elections: one leader for each name, with a value to announce.
 
+import { inspect } from 'node:util';
+
 import { toBuffer, type Bytes } from './bytes.js';
 import { crossing, type Abortable } from './crossing.js';
 import { LeadershipLostError } from './errors.js';
@@ -48,6 +50,11 @@ export class Election {
       rejoin,
       value: value === undefined ? undefined : toBuffer(value, 'value'),
     };
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `<Election ${this.name}>`;
   }
 
   /** Its name, as text. */

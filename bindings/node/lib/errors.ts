@@ -35,14 +35,16 @@ export class HandfastError extends Error {
   /** Whether the same call may succeed later without a change. */
   readonly retryable: boolean;
   readonly details: ErrorDetails;
-  /** @internal */
-  readonly [BRAND] = true;
-
   constructor(message: string, info: { code?: ErrorCode; retryable?: boolean; details?: ErrorDetails } = {}) {
     super(message);
     this.code = info.code ?? 'INTERNAL';
     this.retryable = info.retryable ?? false;
     this.details = info.details ?? {};
+  }
+
+  /** @internal */
+  get [BRAND](): true {
+    return true;
   }
 
   /** Whether `error` is one of ours, also when it comes from another copy of this package. */
@@ -195,7 +197,18 @@ export function toError(failure: Native.NativeError): HandfastError {
   if (kind === TimeoutError && 'recipe' in details) kind = LockTimeoutError;
   if (kind === LockLostError && details.recipe === 'election') kind = LeadershipLostError;
   const { code, retryable } = failure;
-  return new kind(failure.message, { code, retryable, details });
+  const error = new kind(failure.message, { code, retryable, details });
+  // Who asked stands first.
+  Error.captureStackTrace(error, unwrap);
+  return error;
+}
+
+/** An argument of another type than it must be, which napi says in its own way. @internal */
+export function asArgument(error: unknown): unknown {
+  const code = (error as { code?: unknown } | null)?.code;
+  const isArgument = typeof code === 'string' && /Expected$|^InvalidArg$/.test(code);
+  if (!isArgument || HandfastError.is(error)) return error;
+  return new InvalidArgumentError((error as Error).message, { code: 'INVALID_ARGUMENT' });
 }
 
 function detailName(name: string): string {

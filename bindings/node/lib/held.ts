@@ -1,5 +1,7 @@
 // What is held: a lock, or a leadership.
 
+import { inspect } from 'node:util';
+
 import { toBuffer, type Bytes } from './bytes.js';
 import { crossing, type Abortable } from './crossing.js';
 import { toError, unwrap } from './errors.js';
@@ -90,6 +92,11 @@ export abstract class Held implements AsyncDisposable {
   /** As {@link txn}: deletes one key; the revision. */
   async delete(key: Bytes, options: Abortable = {}): Promise<number> {
     return (await this.txn({ then: [op.delete(key)] }, options)).revision;
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `<${this.constructor.name} ${this.name} token=${this.token} remaining=${Math.round(this.remainingMs)} ms>`;
   }
 
   /** @internal */

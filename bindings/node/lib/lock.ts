@@ -1,5 +1,7 @@
 // Locks: one holder for each name, first come, first served.
 
+import { inspect } from 'node:util';
+
 import { toBuffer, type Bytes } from './bytes.js';
 import { crossing, type Abortable } from './crossing.js';
 import { HeldLock, during } from './held.js';
@@ -34,6 +36,11 @@ export class Lock {
     this.#native = native;
     this.#name = toBuffer(name, 'name');
     this.#options = options;
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `<Lock ${this.name}>`;
   }
 
   /** Its name, as text. */

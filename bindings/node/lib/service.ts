@@ -1,5 +1,7 @@
 // Services: who serves, and whom to call.
 
+import { inspect } from 'node:util';
+
 import { toBuffer, type Bytes } from './bytes.js';
 import { crossing, type Abortable } from './crossing.js';
 import { toError, unwrap } from './errors.js';
@@ -156,6 +158,11 @@ export class Registration implements AsyncDisposable {
   /** Its key in the store. */
   get key(): string {
     return this.#native.key.toString();
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `<Registration ${this.service}/${this.id} ${this.state.code}>`;
   }
 
   /** Where it stands at this instant. */

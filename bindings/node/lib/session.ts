@@ -1,6 +1,7 @@
 // The session that everything a client holds is held on.
 
 import { EventEmitter } from 'node:events';
+import { inspect } from 'node:util';
 
 import type { Abortable } from './crossing.js';
 import type * as Native from './native.cjs';
@@ -48,6 +49,11 @@ export class Session extends EventEmitter<{ state: [SessionState] }> {
       this.#told = true;
       native.onState((state) => this.emit('state', toState(state)));
     });
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `<Session ${this.lease ?? 'without a lease'} ${this.state.code}>`;
   }
 
   /** The state at this instant. */

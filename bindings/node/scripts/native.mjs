@@ -66,7 +66,7 @@ rmSync(module, { force: true });
 copyFileSync(join(output, wanted.library), module);
 if (process.platform === 'linux' && isOwn) {
   // Nine tenths of a debug build are for debuggers.
-  spawnSync('strip', [given.release ? '--strip-all' : '--strip-debug', module], { stdio: 'inherit' });
+  spawnSync('strip', ['--strip-all', module], { stdio: 'inherit' });
 }
 if (isOwn) {
   // As if it had been installed.

@@ -32,6 +32,9 @@ const stage = mkdtempSync(join(tmpdir(), 'handfast-stage-'));
 /** Packs one package, and says how large it is. */
 function pack(from) {
   for (const licence of LICENCES) copyFileSync(join(root, licence), join(from, licence));
+  const described = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8'));
+  described.files.push(...LICENCES);
+  writeFileSync(join(from, 'package.json'), `${JSON.stringify(described, null, 2)}\n`);
   const args = ['pack', '--silent', '--json', '--pack-destination', folder];
   const [packed] = JSON.parse(execFileSync('npm', args, { cwd: from, encoding: 'utf8' }));
   const kib = (bytes) => `${Math.ceil(bytes / 1024).toLocaleString('en')} KiB`;
