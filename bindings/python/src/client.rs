@@ -18,8 +18,9 @@ use crate::{
     errors::{Failure, IntoException, optional_duration, raise},
     queue::Queue,
     request::{RawCompare, RawOp, Request},
-    rt::Local,
+    rt::{self, Local},
     service::{self, Said},
+    session::Session,
 };
 
 /// What a try without waiting came to: (holding, None) or (None, holder).
@@ -137,6 +138,10 @@ fn seconds(
 
 #[pymethods]
 impl Client {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "Python's side has names for them"
+    )]
     /// No input or output: an unreachable cluster shows at the first call.
     #[new]
     fn new(
@@ -145,6 +150,7 @@ impl Client {
         namespace: Vec<u8>,
         ttl: Option<f64>,
         timeout: Option<f64>,
+        beat: Option<f64>,
         app: String,
     ) -> PyResult<Self> {
         let mut builder = Handfast::builder()
@@ -153,6 +159,9 @@ impl Client {
         builder = builder.app_name(app);
         if let Some(ttl) = seconds(py, "ttl", ttl)? {
             builder = builder.ttl(ttl);
+        }
+        if let Some(interval) = seconds(py, "beat", beat)? {
+            builder = builder.require_beat(interval);
         }
         if let Some(timeout) = seconds(py, "timeout", timeout)? {
             builder = builder.request_timeout(timeout);
@@ -170,6 +179,18 @@ impl Client {
         let handfast = self.handfast.get()?.clone();
         self.closed.store(true, Ordering::Release);
         Ok(Call::shielded(async move { Ok(handfast.close().await?) }))
+    }
+
+    /// Reports that the program's work goes on, if it is to.
+    fn beat(&self, py: Python<'_>) -> PyResult<()> {
+        raise(py, self.open(py)?.beat())
+    }
+
+    /// The session, which is opened if need be.
+    fn session(&self, py: Python<'_>) -> PyResult<Session> {
+        let runtime = rt::handle()?;
+        let _inside = runtime.enter();
+        Ok(Session::new(raise(py, self.open(py)?.session())?))
     }
 
     #[allow(
@@ -330,16 +351,30 @@ impl Client {
         py: Python<'_>,
         name: &[u8],
         value: &[u8],
-        timeout: Option<f64>,
-        rejoin: bool,
+        options: LockOptions,
     ) -> PyResult<Call> {
-        let mut election = self.open(py)?.election(name).value(value).rejoin(rejoin);
-        if let Some(timeout) = seconds(py, "timeout", timeout)? {
+        let mut election = self.open(py)?.election(name).value(value);
+        election = election.rejoin(options.rejoin);
+        if let Some(timeout) = seconds(py, "timeout", options.timeout)? {
             election = election.timeout(timeout);
+        }
+        if let Some(limit) = seconds(py, "max_hold", options.max_hold)? {
+            election = election.max_hold(limit);
+        }
+        if let Some(interval) = seconds(py, "beat", options.beat)? {
+            election = election.beat(interval);
         }
         Ok(Call::new(async move {
             Ok(Guard::Leadership(election.campaign().await?))
         }))
+    }
+
+    /// Takes the lead away from whoever has it.
+    fn break_leader(&self, py: Python<'_>, name: &[u8], why: String) -> PyResult<Call> {
+        let election = self.open(py)?.election(name);
+        Ok(Call::new(
+            async move { Ok(election.break_leader(&why).await?) },
+        ))
     }
 
     fn leader(&self, py: Python<'_>, name: &[u8]) -> PyResult<Call> {
@@ -415,6 +450,12 @@ impl Client {
                 false => Ok(once.get().await?),
             }
         }))
+    }
+
+    /// Forgets the result of work that is done once: whether there was one.
+    fn once_forget(&self, py: Python<'_>, name: &[u8], input: Option<&[u8]>) -> PyResult<Call> {
+        let once = self.named_once(py, name, input, None)?;
+        Ok(Call::new(async move { Ok(once.forget().await?) }))
     }
 
     fn queue(&self, py: Python<'_>, name: &[u8], keep_history: Option<usize>) -> PyResult<Queue> {

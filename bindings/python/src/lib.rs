@@ -21,6 +21,7 @@ mod request;
 mod rt;
 mod server;
 mod service;
+mod session;
 mod stream;
 mod task;
 
@@ -42,6 +43,7 @@ mod _native {
         queue::{Queue, Worker},
         server::{FaultyServer, Server, cli_main},
         service::{Discovery, Picked, Registration, ServiceFeed},
+        session::{Session, States},
         stream::{Observer, Watch},
     };
 

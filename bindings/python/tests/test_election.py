@@ -47,6 +47,16 @@ def test_a_lost_leadership(hf, other, name):
     assert caught.value.code == "LOCK_LOST"
 
 
+def test_the_lead_is_taken_away(hf, other, name):
+    assert other.election(name).break_leader("nobody") is None
+    term = hf.election(name, value="n1", max_hold=60, beat=60).campaign(timeout=30)
+    term.beat()
+    assert other.election(name).break_leader("it hung").token == term.token
+    assert term.lost_event.wait(60)
+    with pytest.raises(handfast.LeadershipLostError, match="it hung"):
+        term.check()
+
+
 def test_a_name_is_for_one_kind_of_thing(hf, name):
     with hf.lock(name):
         with pytest.raises(handfast.KindConflictError):

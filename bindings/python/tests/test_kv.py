@@ -26,6 +26,20 @@ def test_put_get_delete(hf, name):
     assert hf.delete(name).deleted == 0
 
 
+def test_compare_and_set(hf, name):
+    made = hf.cas(name, None, "one")
+    assert made.succeeded and made.current is None
+    there = hf.cas(name, None, "two")
+    assert not there.succeeded and there.current == hf.get(name)
+    assert there.current.mod_revision == made.revision
+    assert hf.cas(name, "one", "two").succeeded
+    assert not hf.cas(name, there.current, "three").succeeded
+    assert hf.cas(name, hf.get(name), "three").succeeded
+    hf.delete(name)
+    gone = hf.cas(name, "three", "four")
+    assert (gone.succeeded, gone.current) == (False, None)
+
+
 def test_ranges(hf, name):
     for number in range(5):
         hf.put(f"{name}/{number}", str(number))

@@ -24,6 +24,8 @@ def test_one_does_it_and_all_have_it(hf, other, name):
     assert (second.text, second.ran) == ("index", False)
     assert len(calls) == 1 and other.once(name).wait() == second
     assert hf.once(name, input="v2").get() is None
+    assert other.once(name).forget() and not other.once(name).forget()
+    assert hf.once(name).get_or_run(build).ran
 
 
 def test_somebody_else_may_try_after_a_failure(hf, other, name):

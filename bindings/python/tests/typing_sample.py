@@ -139,6 +139,20 @@ async def async_recipes(hf: aio.AsyncClient) -> None:
     print(result.ran)
 
 
+async def session(hf: aio.AsyncClient) -> None:
+    async with hf.session.states() as states:
+        async for state in states:
+            print(state.kind, state.remaining or 0.0, state.reason)
+    swapped: handfast.CasResult = await hf.cas("k", await hf.get("k"), "v")
+    print(swapped.succeeded, swapped.current.text if swapped.current else "")
+    term: aio.Term = await hf.election("e", max_hold=60).campaign()
+    print(term.token, await hf.once("index").forget())
+
+
 def test_a_fault(handfast_server: FaultyServer) -> None:
+    with handfast_server.connect(app="app", beat=30) as hf:
+        hf.beat()
+        member: handfast.Member | None = hf.election("e").break_leader("it hung")
+        print(hf.session.remaining(), member)
     with handfast_server.silent():
         print(handfast_server.expire("app"), handfast_server.compact())

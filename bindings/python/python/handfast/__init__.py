@@ -24,9 +24,11 @@ from ._queue_types import DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Wh
 from ._server import Server
 from ._service import Discovery, Picked, Registration, Service, ServiceChanges
 from ._service_types import Instance, RegistrationState, ServiceChange, ServiceList
+from ._session import Session, SessionStates
 from ._streams import Observer, Watch
 from ._txn import Compare, Op
 from ._types import (
+    CasResult,
     DeleteResult,
     Event,
     KeyValue,
@@ -36,6 +38,7 @@ from ._types import (
     Member,
     PutResult,
     RangeResult,
+    SessionState,
     TxnResult,
 )
 from .errors import (
@@ -61,6 +64,7 @@ from .errors import (
 __all__ = [
     "AckLostError",
     "Busy",
+    "CasResult",
     "Claim",
     "Client",
     "ClosedError",
@@ -118,7 +122,10 @@ __all__ = [
     "ServiceChange",
     "ServiceChanges",
     "ServiceList",
+    "Session",
     "SessionLostError",
+    "SessionState",
+    "SessionStates",
     "Term",
     "TimeoutError",
     "TxnResult",

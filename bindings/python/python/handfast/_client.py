@@ -22,9 +22,18 @@ from ._once import Once
 from ._queue import Queue
 from ._requests import DEFAULT_ENDPOINT, Pending
 from ._service import Discovery, Service
+from ._session import Session
 from ._streams import Watch
 from ._txn import Compare, Op
-from ._types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult, to_bytes
+from ._types import (
+    CasResult,
+    DeleteResult,
+    KeyValue,
+    PutResult,
+    RangeResult,
+    TxnResult,
+    to_bytes,
+)
 
 T = TypeVar("T")
 
@@ -65,6 +74,21 @@ class Client(ClientBase, Closing):
     ) -> DeleteResult:
         """Delete `key`, or all keys that start with it."""
         return self._requests.delete(key, prefix, prev_kv).wait()
+
+    def cas(
+        self,
+        key: str | bytes,
+        expected: str | bytes | KeyValue | None,
+        value: str | bytes,
+        *,
+        lease: LeaseBase | int | None = None,
+    ) -> CasResult:
+        """Compare and set: write `value` if `key` is as `expected`.
+
+        A value; a pair that was read, which stands for exactly that version of the key; or `None`
+        for a key that is not there.
+        """
+        return self._requests.cas(key, expected, value, lease_id(lease)).wait()
 
     def txn(
         self,
@@ -135,11 +159,21 @@ class Client(ClientBase, Closing):
         return MultiLock(self._requests, given, options)
 
     def election(
-        self, name: str | bytes, *, value: str | bytes = b"", rejoin: bool = False
+        self,
+        name: str | bytes,
+        *,
+        value: str | bytes = b"",
+        max_hold: float | None = None,
+        beat: float | None = None,
+        rejoin: bool = False,
     ) -> Election:
-        """An election called `name`; `value` is what observers see when this candidate leads."""
+        """An election called `name`; `value` is what observers see when this candidate leads.
+
+        The other options are as of `lock`.
+        """
         name, value = to_bytes(name, "name"), to_bytes(value, "value")
-        return Election(self._requests, name, value, rejoin)
+        options = LockOptions(timeout=None, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        return Election(self._requests, name, value, options)
 
     @overload
     def config(
@@ -253,6 +287,11 @@ class Client(ClientBase, Closing):
         call = self._requests.native.discover(name, guard)
         return Pending(call, lambda native: Discovery(native, name)).wait()
 
+    @property
+    def session(self) -> Session:
+        """The session that everything this client holds is held on."""
+        return Session(self._requests.native.session())
+
     def close(self) -> None:
         """Give up everything held, and refuse further calls."""
         self._requests.close().wait()
@@ -264,12 +303,16 @@ def connect(
     ttl: float | None = None,
     namespace: str | bytes = b"",
     timeout: float | None = None,
+    beat: float | None = None,
     app: str | None = None,
 ) -> Client:
     """A client of the cluster at `endpoints`. An unreachable cluster shows at the first call.
 
     `ttl`: seconds that what this program holds stays held after it was last heard of (default
     10). `namespace`: put before every key. `timeout`: seconds that one call may take (default 5).
-    `app`: the name others see when they look who holds (default: the program's).
+    `beat`: everything held is given up when `beat()` is not called for so many seconds. `app`: the
+    name others see when they look who holds (default: the program's).
     """
-    return Client(endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app)
+    return Client(
+        endpoints, ttl=ttl, namespace=namespace, timeout=timeout, beat=beat, app=app
+    )

@@ -54,6 +54,9 @@ class OnceBase(Named):
         call = self._requests.native.once_result(self.name, self._input, wait)
         return Pending(call, optional_result)
 
+    def _forget(self) -> Pending[bool]:
+        return Pending(self._requests.native.once_forget(self.name, self._input), bool)
+
     def _finish(self, work: _native.OnceWork, value: str | bytes) -> Pending[OnceResult]:
         return Pending(work.finish(to_bytes(value, "result")), OnceResult.from_native)
 
@@ -70,6 +73,10 @@ class Once(OnceBase):
         result = self._result(True).wait()
         assert result is not None
         return result
+
+    def forget(self) -> bool:
+        """Forget the result, so that the work is done again; whether there was one."""
+        return self._forget().wait()
 
     def get_or_run(self, work: Callable[[Held], str | bytes]) -> OnceResult:
         """The result, or that of `work`, which is done by one caller at a time, anywhere.

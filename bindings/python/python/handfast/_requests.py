@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from . import _logs, _native
 from ._txn import Compare, Op, RawCompare, RawOp
 from ._types import (
+    CasResult,
     DeleteResult,
     KeyValue,
     Leader,
@@ -98,12 +99,13 @@ class Requests:
         ttl: float | None,
         namespace: str | bytes,
         timeout: float | None,
+        beat: float | None,
         app: str | None,
     ) -> None:
         program = app or os.path.basename(sys.argv[0] if sys.argv else "") or "python"
         prefix = to_bytes(namespace, "namespace")
         _logs.connect()
-        self.native = _native.Client(endpoints, prefix, ttl, timeout, program)
+        self.native = _native.Client(endpoints, prefix, ttl, timeout, beat, program)
         # What stays as it is although the program keeps no reference to it.
         self.kept: set[object] = set()
 
@@ -142,6 +144,24 @@ class Requests:
             self.native.txn(*txn_parts(when, then, otherwise)), TxnResult.from_native
         )
 
+    def cas(
+        self,
+        key: str | bytes,
+        expected: str | bytes | KeyValue | None,
+        value: str | bytes,
+        lease: int,
+    ) -> Pending[CasResult]:
+        match expected:
+            case None:
+                compare = Compare.missing(key)
+            case KeyValue():
+                compare = Compare.mod_revision(key, "==", expected.mod_revision)
+            case _:
+                compare = Compare.value(key, "==", expected)
+        parts = txn_parts([compare], [Op.put(key, value, lease=lease)], [Op.get(key)])
+        call = self.native.txn(*parts)
+        return Pending(call, lambda raw: CasResult.of(TxnResult.from_native(raw)))
+
     def compact(self, revision: int) -> Pending[None]:
         return Pending(self.native.compact(revision), nothing)
 
@@ -153,6 +173,9 @@ class Requests:
 
     def break_lock(self, name: bytes, why: str) -> Pending[Member | None]:
         return Pending(self.native.break_lock(name, why), optional_member)
+
+    def break_leader(self, name: bytes, why: str) -> Pending[Member | None]:
+        return Pending(self.native.break_leader(name, why), optional_member)
 
     def leader(self, name: bytes) -> Pending[Leader | None]:
         return Pending(self.native.leader(name), optional_leader)

@@ -15,6 +15,8 @@ __all__ = [
     "Member",
     "PutResult",
     "LockLine",
+    "CasResult",
+    "SessionState",
     "RangeResult",
     "TxnResult",
 ]
@@ -244,6 +246,44 @@ class Leader:
 def optional_leader(raw: tuple[Any, ...] | None) -> Leader | None:
     """The leader, if there is one."""
     return None if raw is None else Leader(*raw)
+
+
+@dataclass(frozen=True, slots=True)
+class CasResult:
+    """The answer to a compare-and-set; `current` is what was found instead, if it failed."""
+
+    succeeded: bool
+    revision: int
+    current: KeyValue | None
+
+    @classmethod
+    def of(cls, result: TxnResult) -> CasResult:
+        """The same of a transaction that reads the key otherwise."""
+        current = None if result.succeeded else result.kv()
+        return cls(result.succeeded, result.revision, current)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What the session of a client is in.
+
+    `connecting`: it has no lease yet. `connected`: its lease is renewed. `suspended`: an answer is
+    overdue, and what is held is held for `remaining` more seconds. `expiring`: work under a lock
+    should stop now. `lost`: what was held is gone, `reason` says why in a stable word, `text` for
+    people. `recovering`: a new lease is on its way. `closed`: the client is.
+    """
+
+    kind: Literal[
+        "connecting", "connected", "suspended", "expiring", "lost", "recovering", "closed"
+    ]
+    remaining: float | None
+    reason: str | None
+    text: str | None
+
+    @classmethod
+    def from_native(cls, raw: tuple[Any, ...]) -> SessionState:
+        kind, remaining, lost = raw
+        return cls(kind, remaining, *(lost or (None, None)))
 
 
 @dataclass(frozen=True, slots=True)

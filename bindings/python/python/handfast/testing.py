@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Unpack
 
 from . import _lifecycle, _native
 from ._client import Client
+from ._client_base import ConnectOptions
 from ._logs import flush as flush_logs
 from ._server import Server
 
@@ -51,6 +52,10 @@ class FaultyServer(Server):
             if ended > 0 or time.monotonic() > deadline:
                 return ended
             time.sleep(0.01)
+
+    def connect(self, **options: Unpack[ConnectOptions]) -> Client:
+        """A client of this server; for asyncio give `handfast.aio.connect` its `endpoint`."""
+        return Client(self.endpoint, **options)
 
     def stop(self) -> None:
         """Stop it: connections are refused until `restart`. Its data stays."""

@@ -16,6 +16,7 @@ from ._multi import HeldMultiLock, MultiLock
 from ._once import Once
 from ._queue import Claim, Queue
 from ._service import Discovery, Registration, Service, ServiceChanges
+from ._session import Session, SessionStates
 from ._streams import Observer, Watch
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "Registration",
     "Service",
     "ServiceChanges",
+    "Session",
+    "SessionStates",
     "Term",
     "Watch",
     "connect",

@@ -16,6 +16,7 @@ from .._lease import LeaseBase, lease_id
 from .._requests import DEFAULT_ENDPOINT, Pending
 from .._txn import Compare, Op
 from .._types import (
+    CasResult,
     DeleteResult,
     KeyValue,
     LeaseInfo,
@@ -33,6 +34,7 @@ from ._multi import MultiLock
 from ._once import Once
 from ._queue import Queue
 from ._service import Discovery, Service
+from ._session import Session
 from ._streams import Watch
 
 T = TypeVar("T")
@@ -90,6 +92,21 @@ class AsyncClient(ClientBase):
     ) -> DeleteResult:
         """Delete `key`, or all keys that start with it."""
         return await self._requests.delete(key, prefix, prev_kv).start()
+
+    async def cas(
+        self,
+        key: str | bytes,
+        expected: str | bytes | KeyValue | None,
+        value: str | bytes,
+        *,
+        lease: LeaseBase | int | None = None,
+    ) -> CasResult:
+        """Compare and set: write `value` if `key` is as `expected`.
+
+        A value; a pair that was read, which stands for exactly that version of the key; or `None`
+        for a key that is not there.
+        """
+        return await self._requests.cas(key, expected, value, lease_id(lease)).start()
 
     async def txn(
         self,
@@ -182,12 +199,18 @@ class AsyncClient(ClientBase):
         name: str | bytes,
         *,
         value: str | bytes = b"",
+        max_hold: float | None = None,
+        beat: float | None = None,
         rejoin: bool = False,
         cancel_on_lost: bool = True,
     ) -> Election:
-        """An election called `name`; `value` is what observers see when this candidate leads."""
+        """An election called `name`; `value` is what observers see when this candidate leads.
+
+        The other options are as of `lock`.
+        """
         name, value = to_bytes(name, "name"), to_bytes(value, "value")
-        return Election(self._requests, name, value, rejoin, cancel_on_lost)
+        options = LockOptions(timeout=None, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        return Election(self._requests, name, value, options, cancel_on_lost)
 
     @overload
     def config(
@@ -313,6 +336,11 @@ class AsyncClient(ClientBase):
 
         return closing(make)
 
+    @property
+    def session(self) -> Session:
+        """The session that everything this client holds is held on."""
+        return Session(self._requests.native.session())
+
     async def close(self) -> None:
         """Give up everything held, and refuse further calls. Runs on when it is cancelled."""
         await self._requests.close().start()
@@ -335,17 +363,21 @@ def connect(
     ttl: float | None = None,
     namespace: str | bytes = b"",
     timeout: float | None = None,
+    beat: float | None = None,
     app: str | None = None,
 ) -> Opening[AsyncClient]:
     """A client of the cluster at `endpoints`: `async with connect() as hf`, or await it.
 
     An unreachable cluster shows at the first call. `ttl`: seconds that what this program holds
     stays held after it was last heard of (default 10). `namespace`: put before every key.
-    `timeout`: seconds that one call may take (default 5). `app`: the name others see when they
-    look who holds (default: the program's).
+    `timeout`: seconds that one call may take (default 5). `beat`: everything held is given up when
+    `beat()` is not called for so many seconds. `app`: the name others see when they look who holds
+    (default: the program's).
     """
 
     async def make() -> AsyncClient:
-        return AsyncClient(endpoints, ttl=ttl, namespace=namespace, timeout=timeout, app=app)
+        return AsyncClient(
+            endpoints, ttl=ttl, namespace=namespace, timeout=timeout, beat=beat, app=app
+        )
 
     return closing(make)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from .._frames import Named
+from .._holding import LockOptions
 from .._requests import Pending, Requests
-from .._types import Leader, LockLine
+from .._types import Leader, LockLine, Member
 from ._frames import Opening, closing
 from ._held import Term
 from ._streams import Observer
@@ -24,11 +25,11 @@ class Election(Named):
         requests: Requests,
         name: bytes,
         value: bytes,
-        rejoin: bool,
+        options: LockOptions,
         cancel_on_lost: bool,
     ) -> None:
         self._requests = requests
-        self._rejoin = rejoin
+        self._options = options
         self._cancel_on_lost = cancel_on_lost
         self.name = name
         self.value = value
@@ -38,7 +39,8 @@ class Election(Named):
 
         Cancelling this withdraws the candidate for certain.
         """
-        call = self._requests.native.campaign(self.name, self.value, timeout, self._rejoin)
+        options = LockOptions(**{**self._options, "timeout": timeout})
+        call = self._requests.native.campaign(self.name, self.value, options)
         make = Pending(call, lambda native: Term(native, self.name, self._cancel_on_lost))
         return await make.start_holding()
 
@@ -55,6 +57,10 @@ class Election(Named):
     async def candidates(self) -> LockLine:
         """Everybody who campaigns, the leader first."""
         return await self._requests.candidates(self.name).start()
+
+    async def break_leader(self, why: str) -> Member | None:
+        """Take the lead away from whoever has it, who learns why; returns who that was."""
+        return await self._requests.break_leader(self.name, why).start()
 
     def observe(self) -> Opening[Observer]:
         """Follow who leads, from now on: `async with election.observe() as leaders`."""

@@ -23,6 +23,10 @@ class Once(OnceBase):
         assert result is not None
         return result
 
+    async def forget(self) -> bool:
+        """Forget the result, so that the work is done again; whether there was one."""
+        return await self._forget().start()
+
     async def get_or_run(self, work: Callable[[Held], Awaitable[str | bytes]]) -> OnceResult:
         """The result, or that of `work`, which is done by one caller at a time, anywhere.
 
