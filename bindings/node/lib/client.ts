@@ -2,7 +2,7 @@
 
 import { toBuffer, type Bytes } from './bytes.js';
 import { Config, toEntries, type ConfigOptions, type Publication, type PublishOptions } from './config.js';
-import { crossing, type Abortable } from './crossing.js';
+import { asked, crossing, type Abortable } from './crossing.js';
 import { Election, type ElectionOptions } from './election.js';
 import { toError, unwrap } from './errors.js';
 import type { HeldLock } from './held.js';
@@ -309,15 +309,15 @@ export async function connect(
   options: ConnectOptions = {},
 ): Promise<Client> {
   const { namespace, ttlMs, timeoutMs, beatMs, appName } = options;
-  const raw = native.openClient({
+  const settings = {
     endpoints: typeof endpoints === 'string' ? [endpoints] : [...endpoints],
     namespace: namespace === undefined ? undefined : toBuffer(namespace, 'namespace'),
     ttlMs,
     timeoutMs,
     beatMs,
     appName: appName ?? programName(),
-  });
-  const client = unwrap(raw);
+  };
+  const client = unwrap(asked(() => native.openClient(settings)));
   opened(client);
   return new Client(client);
 }

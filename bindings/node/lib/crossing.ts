@@ -22,14 +22,15 @@ export async function crossing<T>(
   call: (token: Native.CancelToken) => Promise<T | Native.NativeError>,
   discard?: (late: T) => void,
 ): Promise<T> {
-  if (signal === undefined) return unwrap(await begun(call, never));
+  if (signal === undefined) return unwrap(await asked(() => call(never)));
   signal.throwIfAborted();
   return unwrap(await abortable(signal, call, discard));
 }
 
-function begun<T>(call: (token: Native.CancelToken) => T, token: Native.CancelToken): T {
+/** What `call` gives at once, with the errors of its arguments as ours. @internal */
+export function asked<T>(call: () => T): T {
   try {
-    return call(token);
+    return call();
   } catch (error) {
     throw asArgument(error);
   }
@@ -41,7 +42,7 @@ function abortable<T>(
   discard: ((late: T) => void) | undefined,
 ): Promise<T | Native.NativeError> {
   const token = new native.CancelToken();
-  const work = begun(call, token);
+  const work = asked(() => call(token));
   return new Promise((resolve, reject) => {
     let aborted = false;
     const abort = (): void => {

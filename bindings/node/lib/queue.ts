@@ -1,7 +1,7 @@
 // Queues: work that is handed out, done and acknowledged.
 
 import { toBuffer, type Bytes } from './bytes.js';
-import { crossing, type Abortable } from './crossing.js';
+import { asked, crossing, type Abortable } from './crossing.js';
 import { unwrap } from './errors.js';
 import { Held } from './held.js';
 import type * as Native from './native.cjs';
@@ -200,7 +200,7 @@ export class Queue {
 
   /** Takes one item; `null` when the queue is drained. */
   async claim({ signal, ...options }: WorkerOptions & Abortable = {}): Promise<Claim | null> {
-    return take(unwrap(this.#native.worker({ ...options, once: true })), signal);
+    return take(unwrap(asked(() => this.#native.worker({ ...options, once: true }))), signal);
   }
 
   /**
@@ -216,7 +216,7 @@ export class Queue {
    * ```
    */
   async *items({ signal, ...options }: WorkerOptions & Abortable = {}): AsyncGenerator<Claim, void, undefined> {
-    const worker = unwrap(this.#native.worker({ ...options, once: false }));
+    const worker = unwrap(asked(() => this.#native.worker({ ...options, once: false })));
     for (;;) {
       const claim = await take(worker, signal);
       if (claim === null) return;

@@ -1,9 +1,10 @@
 // Keys and values: what a program stores, compares, watches and lets go with itself.
 
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { after, before, test } from 'node:test';
 
-import { CompactedError, HandfastError, InvalidArgumentError, compare, op, type Client } from 'handfast';
+import { CompactedError, HandfastError, InvalidArgumentError, compare, connect, op, type Client } from 'handfast';
 import { TestServer } from 'handfast/testing';
 
 import { aborted } from './util.js';
@@ -134,6 +135,12 @@ test('history that is gone is said to be gone', async () => {
 test('what cannot be meant is refused before it is sent', async () => {
   await assert.rejects(hf.put('', 'x'), InvalidArgumentError);
   await assert.rejects(hf.put('k', 'v', { lease: 'zebra' }), InvalidArgumentError);
+  const soon = 'soon' as unknown as number;
+  const { signal } = new AbortController();
+  await assert.rejects(hf.lock('l', { timeoutMs: soon }).acquire({ signal }), { code: 'INVALID_ARGUMENT' });
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
+  await assert.rejects(hf.queue('q').claim({ timeoutMs: soon }), InvalidArgumentError);
+  await assert.rejects(connect(server.endpoint, { ttlMs: soon }), InvalidArgumentError);
   // @ts-expect-error: a key is no number
   await assert.rejects(hf.get(7), TypeError);
   assert.throws(() => compare.value('k').eq(null as never), TypeError);
