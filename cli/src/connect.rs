@@ -69,6 +69,16 @@ impl Connection {
             .map_err(|error| Failure::Usage(error.to_string()))
     }
 
+    /// The recipes for what others shall know who did it.
+    pub(crate) fn personally(&self) -> Result<Handfast, Failure> {
+        self.handfast(
+            |builder| match variable("USER").or_else(|| variable("LOGNAME")) {
+                Some(user) => builder.app_name(format!("{user} with handfast")),
+                None => builder,
+            },
+        )
+    }
+
     /// The chosen servers as they were written.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         if !self.endpoints.is_empty() {

@@ -32,11 +32,15 @@ Exit codes:
   1    the server refused, or something else went wrong
   2    the command line is wrong
   3    no server could be reached in time; trying again may help
-  75   lock, elect, once: not acquired
-  76   lock, elect, once: lost while the command ran; the command was stopped
-  126  lock, elect, once, config run: the command could not be started
-  127  lock, elect, once, config run: the command was not found
-  Otherwise these exit as their command did (128 + N when signal N ended it).";
+  75   not acquired: held by somebody else for as long as was waited (lock, elect, once), no item
+       came (queue pop, queue work), the id is taken (service register)
+  76   lost, while it was held or before it could be given back: the lock, the leadership (lock,
+       elect, once), the claim of an item (queue pop, queue work); a command that ran was stopped
+  126  the command could not be started
+  127  the command was not found
+  128 + N  ended by signal N, as 130 by Ctrl-C
+  What runs a command (lock, elect, once, queue work, service register, config run) exits otherwise
+  as that did; queue work only when a command is not to be run again.";
 
 /// Why a command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +115,27 @@ fn unreachable(kind: ErrorKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BOOK: &str = include_str!("../../docs/book/src/command.md");
+
+    #[test]
+    fn every_code_is_named_in_the_help_and_in_the_book() {
+        let used = include_str!("exit.rs").lines().filter_map(|line| {
+            let (name, code) = line.strip_prefix("pub(crate) const ")?.split_once(": i32 = ")?;
+            Some((name, code.trim_end_matches(';')))
+        });
+        let used: Vec<(&str, &str)> = used.collect();
+        assert!(used.len() >= 9, "{used:?}");
+        for (name, code) in used {
+            let code = match name {
+                "SIGNAL_BASE" => format!("{code} + N"),
+                _ => code.to_owned(),
+            };
+            let told = |line: &str| line.trim_start().starts_with(&format!("{code} "));
+            assert!(HELP.lines().any(told), "{name} is not in the help");
+            assert!(BOOK.contains(&format!("| {code} |")), "{name} is not in the book");
+        }
+    }
 
     #[test]
     fn a_closed_pipe_is_no_failure() {

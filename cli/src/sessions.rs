@@ -33,6 +33,7 @@ Examples:
   handfast sessions                      who is connected, and what would go with it
   handfast sessions --all                also etcdctl and others that leave no record
   handfast sessions kill db-1:4711       end one, as if its machine had died
+  handfast sessions kill 1f2e --why ...  and tell its program why
 
 Host, process, program and age are what the program said when its session began.";
 
@@ -50,7 +51,7 @@ pub(crate) struct SessionsArgs {
 
 #[derive(Subcommand, Debug, Clone)]
 enum Action {
-    /// End a session: all it holds is free at once, and its program is told that it was lost
+    /// End a session: all it holds is free at once, and its program is told by whom and why
     Kill(kill::KillArgs),
 }
 
@@ -61,7 +62,7 @@ pub(crate) async fn run(
 ) -> Result<i32, Failure> {
     let client = connection.client()?;
     if let Some(Action::Kill(args)) = args.action {
-        return kill::run(args, &client, output).await;
+        return kill::run(args, &client, &connection.personally()?, output).await;
     }
     let overview = look(&client, args.all).await?;
     let leases = Leases::ask(&client, overview.leases()).await?;

@@ -133,8 +133,11 @@ fn a_killed_session_loses_its_lock_to_the_next_and_its_command_is_stopped() {
             .as_str()
             .unwrap()
             .to_owned();
-        let said = server.say(&["sessions", "kill", &format!("{host}:{}", first.child.id())]);
+        let which = format!("{host}:{}", first.child.id());
+        let said = server.say(&["sessions", "kill", &which, "--why", "it hangs"]);
         assert!(said.contains("holds x") && said.contains(&host), "{said}");
+        let told = first.wait_for("killed by").pop().unwrap();
+        assert!(told.contains(&host) && told.ends_with(": it hangs"), "{told}");
         assert_eq!(first.end(), Some(76));
         next.wait_for("next");
         assert_eq!(next.end(), Some(0));

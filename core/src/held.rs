@@ -26,7 +26,7 @@ use crate::{
     session::{Lost, LostReason, Reaped, State},
 };
 
-pub use gone::{Note, note_key, why_gone};
+pub use gone::{Missing, Note, note_key, why_gone};
 use hold::Hold;
 pub use hold::Limits;
 pub use txn::{GuardedTxn, Holder};
@@ -124,6 +124,17 @@ impl Held {
         self.hold.check().map_err(Lost::new)
     }
 
+    /// As [`check`](Self::check); if it is lost, waits until the reason is known.
+    ///
+    /// # Errors
+    /// [`Lost`] with the reason; it stays lost.
+    pub async fn confirm(&self) -> Result<(), Lost> {
+        match self.check() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Lost::new(self.lost().await)),
+        }
+    }
+
     /// How long it is held for certain if nothing more is heard; zero when it is lost.
     #[must_use]
     pub fn remaining(&self) -> Duration {
@@ -200,14 +211,15 @@ impl Held {
 
     /// Takes in that the store says the key is not there, or not this grant's; tells why.
     pub async fn found_gone(&self) -> LostReason {
-        self.hold.key_is_gone(&self.hold.key).await;
+        self.hold.key_is_gone(&self.hold.key, 0);
         self.hold.lost().await
     }
 
     /// As [`found_gone`](Self::found_gone), with the answer that has all keys.
     async fn found_gone_in(&self, answer: &TxnResponse) -> LostReason {
         let gone = vigil::first_gone(&self.hold, answer);
-        self.hold.key_is_gone(gone.unwrap_or(self.key())).await;
+        let at = answer.header.revision;
+        self.hold.key_is_gone(gone.unwrap_or(self.key()), at);
         self.hold.lost().await
     }
 
@@ -228,12 +240,16 @@ impl Held {
     /// The future fails with [`Lost`] when the key was found gone.
     pub fn give_back(&self) -> Option<impl Future<Output = Result<(), Lost>> + Send + use<>> {
         let left = self.hold.end(LostReason::Released)?.leave();
+        let hold = Arc::clone(&self.hold);
         Some(async move {
-            match left.await {
-                Reaped::Answered(true) => Ok(()),
-                Reaped::Answered(false) => Err(Lost::new(LostReason::Deleted)),
-                Reaped::LeaseGone => Err(Lost::new(LostReason::Expired)),
-            }
+            let reason = match left.await {
+                Reaped::Answered(true) => return Ok(()),
+                Reaped::Answered(false) => hold.why_gone().await,
+                // Not lost if the runtime of the session ends.
+                Reaped::LeaseGone if hold.epoch.check().is_ok() => LostReason::Expired,
+                Reaped::LeaseGone => hold.epoch.lost().await,
+            };
+            Err(Lost::new(reason))
         })
     }
 
@@ -243,7 +259,7 @@ impl Held {
     /// [`Lost`] when it was not held any more.
     pub async fn release(&self) -> Result<(), Lost> {
         // A lease that ran out unnoticed is a loss, not a release.
-        self.check()?;
+        self.confirm().await?;
         match self.give_back() {
             Some(left) => left.await,
             None => Err(Lost::new(self.hold.lost().await)),

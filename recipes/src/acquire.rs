@@ -1,12 +1,13 @@
 //! Waiting for a grant with a time limit, over the loss of sessions if asked to.
 //!
-//! Owns what locks, several locks at once and elections do around a way into their queues. Knows
-//! nothing of what they do then, nor of the queues.
+//! Owns the options of what is waited for and then held, and what locks, several locks at once and
+//! elections do around a way into their queues. Knows nothing of what they do then, nor of the
+//! queues.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use handfast_core::Epoch;
+use handfast_core::{Epoch, held::Limits};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -18,25 +19,112 @@ use crate::{
 /// How long leaving may take to tell who was ahead, before the error is returned without it.
 const REPORT_LIMIT: Duration = Duration::from_secs(1);
 
-/// How to wait.
-pub(crate) struct Request {
+/// How to wait for a lock, several locks or a leadership, and what ends it although the session
+/// lives. Each of them has the same methods; this carries them all at once, to be used again.
+#[derive(Clone, Default)]
+pub struct AcquireOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) rejoin: bool,
     pub(crate) on_wait: Option<OnWait>,
-    /// The value of the own key.
-    pub(crate) value: Bytes,
+    pub(crate) limits: Limits,
 }
 
-/// Joins the queue and waits for the grant. Cancel safe.
+impl fmt::Debug for AcquireOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireOptions")
+            .field("timeout", &self.timeout)
+            .field("rejoin", &self.rejoin)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AcquireOptions {
+    /// To wait for as long as it takes, and to hold for as long as the session lives.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// The methods that set the options: of [`AcquireOptions`] themselves, and of whatever carries
+/// them in the field named.
+macro_rules! acquire_options {
+    ($carrier:ty $(, $options:ident)?) => {
+        impl $carrier {
+            /// Gives up waiting after `timeout` (default: never).
+            #[must_use]
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self$(.$options)?.timeout = Some(timeout);
+                self
+            }
+
+            /// Gives it up after it was held for `limit`, whatever the work does.
+            ///
+            /// It is lost for the holder at `limit`; its keys go when the holder's scopes have
+            /// ended, or after another quarter of the TTL.
+            #[must_use]
+            pub fn max_hold(mut self, limit: std::time::Duration) -> Self {
+                self$(.$options)?.limits.max_hold = Some(limit);
+                self
+            }
+
+            /// Gives it up when [`Tenure::beat`](crate::Tenure::beat) is not called for
+            /// `interval`: it then follows the work, not the process. Ends like
+            /// [`max_hold`](Self::max_hold).
+            #[must_use]
+            pub fn beat(mut self, interval: std::time::Duration) -> Self {
+                self$(.$options)?.limits.beat = Some(interval);
+                self
+            }
+
+            /// When the session is lost while waiting, waits again at the end of the queue under
+            /// a new session, instead of failing (default false).
+            #[must_use]
+            pub fn rejoin(mut self, rejoin: bool) -> Self {
+                self$(.$options)?.rejoin = rejoin;
+                self
+            }
+
+            /// Calls `tell` with the name that is waited for and the place in its queue, when
+            /// waiting begins and whenever that changes right ahead. Each call costs a read.
+            /// `tell` must be quick.
+            #[must_use]
+            pub fn on_wait(
+                mut self,
+                tell: impl Fn(&crate::Waiting) + Send + Sync + 'static,
+            ) -> Self {
+                self$(.$options)?.on_wait = Some(std::sync::Arc::new(tell));
+                self
+            }
+
+            $(
+            /// Sets all of these at once.
+            #[must_use]
+            pub fn options(mut self, options: crate::AcquireOptions) -> Self {
+                self.$options = options;
+                self
+            }
+            )?
+        }
+    };
+}
+
+pub(crate) use acquire_options;
+
+acquire_options!(AcquireOptions);
+
+/// Joins the queue and waits for the grant; `value` is the own key's. Cancel safe.
 pub(crate) async fn wait<W: Way>(
     handfast: &Handfast,
     goal: &Arc<W::Goal>,
-    request: Request,
+    options: &AcquireOptions,
+    value: &Bytes,
 ) -> Result<W::Admission, Error> {
-    let limit = request.timeout.map(|limit| (Instant::now() + limit, limit));
+    let limit = options.timeout.map(|limit| (Instant::now() + limit, limit));
     loop {
         let mut way = None;
-        let going = wait_once::<W>(handfast, goal, &request, &mut way);
+        let going = wait_once::<W>(handfast, goal, (options, value), &mut way);
         let granted = match limit {
             None => going.await,
             Some((deadline, limit)) => match timeout_at(deadline, going).await {
@@ -49,7 +137,7 @@ pub(crate) async fn wait<W: Way>(
                 Some(way) => return way.into_admission(granted),
                 None => return Err(Error::invalid("entry", "granted without a place")),
             },
-            Err(Error::SessionLost { .. }) if request.rejoin => {}
+            Err(Error::SessionLost { .. }) if options.rejoin => {}
             Err(error) => return Err(error),
         }
     }
@@ -58,12 +146,12 @@ pub(crate) async fn wait<W: Way>(
 async fn wait_once<W: Way>(
     handfast: &Handfast,
     goal: &Arc<W::Goal>,
-    request: &Request,
+    (options, value): (&AcquireOptions, &Bytes),
     way: &mut Option<W>,
 ) -> Result<W::Granted, Error> {
     let epoch = epoch(handfast, &**goal).await?;
-    let way = way.insert(W::open(&epoch, goal, request.value.clone()).await);
-    way.wait(request.on_wait.as_ref()).await
+    let way = way.insert(W::open(&epoch, goal, value.clone()).await);
+    way.wait(options.on_wait.as_ref()).await
 }
 
 /// The session's present epoch.

@@ -5,21 +5,16 @@
 
 mod observe;
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use handfast_core::{Compare, IntoBytes, Op};
 
 use crate::{
-    Error, Handfast, Kind, LockLine, Member, Waiting,
-    acquire::{self, Request},
-    line::{
-        Line, breaking,
-        entry::Entry,
-        look,
-        tenure::{Limits, Tenure},
-    },
-    way::OnWait,
+    AcquireOptions, Error, Handfast, Kind, LockLine, Member,
+    acquire::{self, acquire_options},
+    line::{Line, breaking, entry::Entry, look, tenure::Tenure},
+    tenure::guards_tenure,
 };
 
 pub use observe::{Leader, Observer};
@@ -36,12 +31,11 @@ pub struct Election {
     handfast: Handfast,
     name: Bytes,
     value: Bytes,
-    timeout: Option<Duration>,
-    rejoin: bool,
     again: bool,
-    limits: Limits,
-    on_wait: Option<OnWait>,
+    options: AcquireOptions,
 }
+
+acquire_options!(Election, options);
 
 impl fmt::Debug for Election {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,11 +53,8 @@ impl Handfast {
             handfast: self.clone(),
             name: name.into_bytes(),
             value: Bytes::new(),
-            timeout: None,
-            rejoin: false,
             again: false,
-            limits: Limits::default(),
-            on_wait: None,
+            options: AcquireOptions::default(),
         }
     }
 }
@@ -75,43 +66,9 @@ impl Election {
         self
     }
 
-    /// Gives up campaigning after `timeout` (default: never).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// When the session is lost while waiting, waits again at the end of the queue under a new
-    /// session, instead of failing (default false).
-    pub fn rejoin(mut self, rejoin: bool) -> Self {
-        self.rejoin = rejoin;
-        self
-    }
-
     /// Lets [`run`](Self::run) campaign again after the leadership was lost (default false).
     pub fn again(mut self, again: bool) -> Self {
         self.again = again;
-        self
-    }
-
-    /// Gives the leadership up after it was had for `limit`; see
-    /// [`Lock::max_hold`](crate::Lock::max_hold).
-    pub fn max_hold(mut self, limit: Duration) -> Self {
-        self.limits.max_hold = Some(limit);
-        self
-    }
-
-    /// Gives the leadership up when [`Tenure::beat`] is not called for `interval`; see
-    /// [`Lock::beat`](crate::Lock::beat).
-    pub fn beat(mut self, interval: Duration) -> Self {
-        self.limits.beat = Some(interval);
-        self
-    }
-
-    /// Calls `tell` with the place in the queue when waiting begins and whenever it gets shorter
-    /// right ahead. Each call costs a read. `tell` must be quick.
-    pub fn on_wait(mut self, tell: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
-        self.on_wait = Some(Arc::new(tell));
         self
     }
 
@@ -125,15 +82,14 @@ impl Election {
     /// [`SessionLost`](Error::SessionLost), [`KindConflict`](Error::KindConflict), and others.
     pub async fn campaign(&self) -> Result<Leadership, Error> {
         let line = self.line()?;
-        let request = Request {
-            timeout: self.timeout,
-            rejoin: self.rejoin || self.again,
-            on_wait: self.on_wait.clone(),
-            value: self.value.clone(),
+        let options = match self.again {
+            true => self.options.clone().rejoin(true),
+            false => self.options.clone(),
         };
-        let admission = acquire::wait::<Entry>(&self.handfast, &line, request).await?;
+        let admission =
+            acquire::wait::<Entry>(&self.handfast, &line, &options, &self.value).await?;
         Ok(Leadership {
-            tenure: Tenure::begin(admission, self.limits),
+            tenure: Tenure::begin(admission, options.limits),
         })
     }
 
@@ -186,14 +142,7 @@ impl Election {
     /// That the server could not be asked.
     pub async fn candidates(&self) -> Result<Candidates, Error> {
         let line = self.line()?;
-        let client = self.handfast.client();
-        let seen = look::places(client, &line, None).await?;
-        let mut members = seen.what;
-        look::name_sessions(client, self.handfast.metadata_prefix(), &mut members).await?;
-        Ok(Candidates {
-            members,
-            revision: seen.at,
-        })
+        Candidates::read(&self.handfast, &line).await
     }
 
     /// Follows who leads, from now on.
@@ -235,12 +184,6 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// The leadership as a handle that can be cloned and passed on.
-    #[must_use]
-    pub fn tenure(&self) -> Tenure {
-        self.tenure.clone()
-    }
-
     /// Resigns and waits for the store's answer. Dropping the future does not stop it.
     ///
     /// # Errors
@@ -250,19 +193,7 @@ impl Leadership {
     }
 }
 
-impl Deref for Leadership {
-    type Target = Tenure;
-
-    fn deref(&self) -> &Tenure {
-        &self.tenure
-    }
-}
-
-impl Drop for Leadership {
-    fn drop(&mut self) {
-        drop(self.tenure.give_back());
-    }
-}
+guards_tenure!(Leadership);
 
 impl Tenure {
     /// Announces another value for observers of an election; the term stays.

@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use handfast_core::{
     Client, ClientBuilder, IntoEndpoints, KeyValue, Session, SessionOptions,
-    session::{SessionRecord, parse_lease_hex},
+    held::Note,
+    session::{self, SessionRecord, parse_lease_hex},
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -258,6 +259,23 @@ impl Handfast {
                 Some((parse_lease_hex(lease)?, SessionRecord::parse(&pair.value)?))
             })
             .collect())
+    }
+
+    /// Ends the session of `lease`, whosoever it is: all it holds is free at once, and its program
+    /// learns that it was killed, by whom (this program) and why. Whether there was such a session.
+    ///
+    /// The program may go on for a moment: what it works on should check tokens. It gets a new
+    /// session, and what it is registered as comes back under that one.
+    ///
+    /// # Errors
+    /// That the server could not be asked.
+    pub async fn kill_session(&self, lease: i64, why: &str) -> Result<bool, Error> {
+        let note = Note {
+            by: self.who(),
+            why: why.to_owned(),
+        };
+        let killed = session::kill(self.client(), self.metadata_prefix(), lease, &note).await;
+        Ok(killed?)
     }
 
     /// The names that are held through this library, or were when their holder died. Who holds a

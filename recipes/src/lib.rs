@@ -36,6 +36,7 @@ mod service;
 mod tenure;
 mod way;
 
+pub use acquire::AcquireOptions;
 pub use config::{
     Config, ConfigBuilder, ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind, ConfigSet,
     ConfigSource, ConfigValue, Publication, Publish, Published, SnapshotFuture, SnapshotStore,

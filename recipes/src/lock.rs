@@ -2,21 +2,22 @@
 //!
 //! Owns the lock's options and its guard. The queue is [`crate::line`]'s.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use handfast_core::IntoBytes;
 
 use crate::{
-    Error, Handfast, Kind, Member, Waiting,
-    acquire::{self, Request},
+    AcquireOptions, Error, Handfast, Kind, Member,
+    acquire::{self, acquire_options},
     line::{
         Line, breaking,
         entry::{Entry, Tried},
         look,
-        tenure::{Limits, Tenure},
+        tenure::Tenure,
     },
-    way::{OnWait, Way},
+    tenure::guards_tenure,
+    way::Way,
 };
 
 /// A lock that can be acquired; made by [`Handfast::lock`].
@@ -28,18 +29,16 @@ use crate::{
 pub struct Lock {
     handfast: Handfast,
     name: Bytes,
-    timeout: Option<Duration>,
-    limits: Limits,
-    rejoin: bool,
-    on_wait: Option<OnWait>,
+    options: AcquireOptions,
 }
+
+acquire_options!(Lock, options);
 
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock")
             .field("name", &self.name)
-            .field("timeout", &self.timeout)
-            .field("limits", &self.limits)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -50,10 +49,7 @@ impl Handfast {
         Lock {
             handfast: self.clone(),
             name: name.into_bytes(),
-            timeout: None,
-            limits: Limits::default(),
-            rejoin: false,
-            on_wait: None,
+            options: AcquireOptions::default(),
         }
     }
 }
@@ -90,6 +86,18 @@ pub struct LockLine {
 }
 
 impl LockLine {
+    /// Everybody in the queue, with what their sessions say of themselves.
+    pub(crate) async fn read(handfast: &Handfast, line: &Line) -> Result<Self, Error> {
+        let client = handfast.client();
+        let seen = look::places(client, line, None).await?;
+        let mut members = seen.what;
+        look::name_sessions(client, handfast.metadata_prefix(), &mut members).await?;
+        Ok(Self {
+            members,
+            revision: seen.at,
+        })
+    }
+
     /// Who holds.
     #[must_use]
     pub fn holder(&self) -> Option<&Member> {
@@ -104,42 +112,6 @@ impl LockLine {
 }
 
 impl Lock {
-    /// Gives up waiting after `timeout` (default: never).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Gives the lock up after it was held for `limit`, whatever the work does.
-    ///
-    /// It is lost for the holder at `limit`; the key goes when the holder's scopes have ended, or
-    /// after another quarter of the TTL.
-    pub fn max_hold(mut self, limit: Duration) -> Self {
-        self.limits.max_hold = Some(limit);
-        self
-    }
-
-    /// Gives the lock up when [`Tenure::beat`] is not called for `interval`: it then follows the
-    /// work, not the process. Ends like [`max_hold`](Self::max_hold).
-    pub fn beat(mut self, interval: Duration) -> Self {
-        self.limits.beat = Some(interval);
-        self
-    }
-
-    /// When the session is lost while waiting, waits again at the end of the queue under a new
-    /// session, instead of failing (default false).
-    pub fn rejoin(mut self, rejoin: bool) -> Self {
-        self.rejoin = rejoin;
-        self
-    }
-
-    /// Calls `tell` with the place in the queue when waiting begins and whenever it gets shorter
-    /// right ahead. Each call costs a read. `tell` must be quick.
-    pub fn on_wait(mut self, tell: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
-        self.on_wait = Some(Arc::new(tell));
-        self
-    }
-
     /// Waits for the lock.
     ///
     /// Cancel safe: dropping the future, at any point, leaves the queue for certain, in the
@@ -150,15 +122,11 @@ impl Lock {
     /// [`SessionLost`](Error::SessionLost), [`KindConflict`](Error::KindConflict), and others.
     pub async fn acquire(&self) -> Result<LockGuard, Error> {
         let line = self.line()?;
-        let request = Request {
-            timeout: self.timeout,
-            rejoin: self.rejoin,
-            on_wait: self.on_wait.clone(),
-            value: Bytes::new(),
-        };
-        let admission = acquire::wait::<Entry>(&self.handfast, &line, request).await?;
+        let options = &self.options;
+        let admission =
+            acquire::wait::<Entry>(&self.handfast, &line, options, &Bytes::new()).await?;
         Ok(LockGuard {
-            tenure: Tenure::begin(admission, self.limits),
+            tenure: Tenure::begin(admission, options.limits),
         })
     }
 
@@ -170,7 +138,7 @@ impl Lock {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<TryLock, Error> {
         let line = self.line()?;
-        let tried = acquire::within(self.timeout, &*line, async {
+        let tried = acquire::within(self.options.timeout, &*line, async {
             let epoch = acquire::epoch(&self.handfast, &*line).await?;
             Entry::open(&epoch, &line, Bytes::new())
                 .await
@@ -179,7 +147,7 @@ impl Lock {
         });
         Ok(match tried.await? {
             Tried::Admitted(admission) => TryLock::Acquired(LockGuard {
-                tenure: Tenure::begin(admission, self.limits),
+                tenure: Tenure::begin(admission, self.options.limits),
             }),
             Tried::Held(holder) => TryLock::Held(Box::new(holder)),
         })
@@ -191,14 +159,7 @@ impl Lock {
     /// That the server could not be asked.
     pub async fn look(&self) -> Result<LockLine, Error> {
         let line = self.line()?;
-        let client = self.handfast.client();
-        let seen = look::places(client, &line, None).await?;
-        let mut members = seen.what;
-        look::name_sessions(client, self.handfast.metadata_prefix(), &mut members).await?;
-        Ok(LockLine {
-            members,
-            revision: seen.at,
-        })
+        LockLine::read(&self.handfast, &line).await
     }
 
     /// Takes the lock away from whoever holds it; the holder learns by whom (this program) and
@@ -250,12 +211,6 @@ pub struct LockGuard {
 }
 
 impl LockGuard {
-    /// What is held, as a handle that can be cloned and passed on.
-    #[must_use]
-    pub fn tenure(&self) -> Tenure {
-        self.tenure.clone()
-    }
-
     /// Releases the lock and waits for the store's answer.
     ///
     /// Dropping the future does not stop the release.
@@ -267,16 +222,4 @@ impl LockGuard {
     }
 }
 
-impl Deref for LockGuard {
-    type Target = Tenure;
-
-    fn deref(&self) -> &Tenure {
-        &self.tenure
-    }
-}
-
-impl Drop for LockGuard {
-    fn drop(&mut self) {
-        drop(self.tenure.give_back());
-    }
-}
+guards_tenure!(LockGuard);

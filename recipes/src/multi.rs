@@ -13,10 +13,10 @@ mod leave;
 mod party;
 mod txns;
 
-use std::{collections::BTreeSet, fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::BoxFuture;
 use handfast_core::{
     IntoBytes,
     held::{Grant, Held, Leave, Limits},
@@ -24,10 +24,11 @@ use handfast_core::{
 };
 
 use crate::{
-    Error, Handfast, Kind, Member, Tenure, Waiting,
-    acquire::{self, Request},
-    line::{Line, leave::Left},
-    way::{Goal, OnWait, Way},
+    AcquireOptions, Error, Handfast, Kind, Member, Tenure,
+    acquire::{self, acquire_options},
+    line::{Line, leave::was_there},
+    tenure::guards_tenure,
+    way::{Goal, Way},
 };
 use entry::{Admission, Entry, Tried};
 use party::{Lines, Party};
@@ -45,18 +46,16 @@ pub const MAX_NAMES: usize = 60;
 pub struct MultiLock {
     handfast: Handfast,
     names: BTreeSet<Bytes>,
-    timeout: Option<Duration>,
-    limits: Limits,
-    rejoin: bool,
-    on_wait: Option<OnWait>,
+    options: AcquireOptions,
 }
+
+acquire_options!(MultiLock, options);
 
 impl fmt::Debug for MultiLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MultiLock")
             .field("names", &self.names)
-            .field("timeout", &self.timeout)
-            .field("limits", &self.limits)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -68,10 +67,7 @@ impl Handfast {
         MultiLock {
             handfast: self.clone(),
             names: names.into_iter().map(IntoBytes::into_bytes).collect(),
-            timeout: None,
-            limits: Limits::default(),
-            rejoin: false,
-            on_wait: None,
+            options: AcquireOptions::default(),
         }
     }
 }
@@ -103,40 +99,6 @@ impl TryMulti {
 }
 
 impl MultiLock {
-    /// Gives up waiting after `timeout` (default: never).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Gives all up after they were held for `limit`; see
-    /// [`Lock::max_hold`](crate::Lock::max_hold).
-    pub fn max_hold(mut self, limit: Duration) -> Self {
-        self.limits.max_hold = Some(limit);
-        self
-    }
-
-    /// Gives all up when [`Tenure::beat`] is not called for `interval`; see
-    /// [`Lock::beat`](crate::Lock::beat).
-    pub fn beat(mut self, interval: Duration) -> Self {
-        self.limits.beat = Some(interval);
-        self
-    }
-
-    /// When the session is lost while waiting, waits again at the end of the queues under a new
-    /// session, instead of failing (default false).
-    pub fn rejoin(mut self, rejoin: bool) -> Self {
-        self.rejoin = rejoin;
-        self
-    }
-
-    /// Calls `tell` with the name that is waited for and the place in its queue, when waiting
-    /// begins and whenever that changes. Each call costs a read. `tell` must be quick.
-    pub fn on_wait(mut self, tell: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
-        self.on_wait = Some(Arc::new(tell));
-        self
-    }
-
     /// Waits for all locks.
     ///
     /// Cancel safe: dropping the future, at any point, leaves all queues for certain, in the
@@ -149,14 +111,10 @@ impl MultiLock {
     /// others.
     pub async fn acquire(&self) -> Result<MultiGuard, Error> {
         let lines = self.lines()?;
-        let request = Request {
-            timeout: self.timeout,
-            rejoin: self.rejoin,
-            on_wait: self.on_wait.clone(),
-            value: Bytes::new(),
-        };
-        let admission = acquire::wait::<Entry>(&self.handfast, &lines, request).await?;
-        Ok(MultiGuard::begin(admission, self.limits))
+        let options = &self.options;
+        let admission =
+            acquire::wait::<Entry>(&self.handfast, &lines, options, &Bytes::new()).await?;
+        Ok(MultiGuard::begin(admission, options.limits))
     }
 
     /// Takes all locks if nobody has one or waits for one: one round trip, and no key is left if
@@ -168,14 +126,14 @@ impl MultiLock {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<TryMulti, Error> {
         let lines = self.lines()?;
-        let tried = acquire::within(self.timeout, &*lines, async {
+        let tried = acquire::within(self.options.timeout, &*lines, async {
             let epoch = acquire::epoch(&self.handfast, &*lines).await?;
             let entry = Entry::open(&epoch, &lines, Bytes::new()).await;
             entry.attempt().await
         });
         Ok(match tried.await? {
             Tried::Admitted(admission) => {
-                TryMulti::Acquired(MultiGuard::begin(admission, self.limits))
+                TryMulti::Acquired(MultiGuard::begin(admission, self.options.limits))
             }
             Tried::Held { name, holder } => TryMulti::Held {
                 name,
@@ -251,12 +209,6 @@ impl MultiGuard {
         &self.died
     }
 
-    /// What is held, as a handle that can be cloned and passed on.
-    #[must_use]
-    pub fn tenure(&self) -> Tenure {
-        self.tenure.clone()
-    }
-
     /// Releases all locks at once and waits for the store's answer.
     ///
     /// Dropping the future does not stop the release.
@@ -268,29 +220,12 @@ impl MultiGuard {
     }
 }
 
-impl Deref for MultiGuard {
-    type Target = Tenure;
-
-    fn deref(&self) -> &Tenure {
-        &self.tenure
-    }
-}
-
-impl Drop for MultiGuard {
-    fn drop(&mut self) {
-        drop(self.tenure.give_back());
-    }
-}
+guards_tenure!(MultiGuard);
 
 struct HeldParty(Party);
 
 impl Leave for HeldParty {
     fn leave(self: Box<Self>) -> BoxFuture<'static, Reaped<bool>> {
-        let left = self.0.leave(Leaving::Holder);
-        left.map(|left| match left {
-            Reaped::Answered(Left { found, .. }) => Reaped::Answered(found),
-            _ => Reaped::LeaseGone,
-        })
-        .boxed()
+        was_there(self.0.leave(Leaving::Holder))
     }
 }

@@ -37,6 +37,36 @@ impl fmt::Debug for Tenure {
     }
 }
 
+/// What a guard, which has a `tenure`, can do: be asked what the tenure is asked, and give it back
+/// when it is dropped.
+macro_rules! guards_tenure {
+    ($guard:ty) => {
+        impl $guard {
+            /// What is held, as a handle that can be cloned and passed on.
+            #[must_use]
+            pub fn tenure(&self) -> crate::Tenure {
+                self.tenure.clone()
+            }
+        }
+
+        impl std::ops::Deref for $guard {
+            type Target = crate::Tenure;
+
+            fn deref(&self) -> &crate::Tenure {
+                &self.tenure
+            }
+        }
+
+        impl Drop for $guard {
+            fn drop(&mut self) {
+                drop(self.tenure.give_back());
+            }
+        }
+    };
+}
+
+pub(crate) use guards_tenure;
+
 impl Tenure {
     pub(crate) fn new(held: Held, kind: Kind, name: Bytes, previous_died: bool) -> Self {
         Self {

@@ -40,7 +40,7 @@ pub(super) async fn run(
     let why = args.why.ok_or_else(|| {
         Failure::Usage(format!("the holder will ask why: add --why \"...\" {HINT}"))
     })?;
-    let handfast = connection.handfast(|builder| builder)?;
+    let handfast = connection.personally()?;
     let shown = printable(&name);
     let Some(holder) = break_holder(&handfast.lock(name), &why).await? else {
         return Err(Failure::Other(format!("nobody holds lock {shown}")));

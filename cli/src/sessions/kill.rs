@@ -3,14 +3,16 @@
 //! Owns how a person names a session, and what is told of its end.
 
 use clap::Args;
+use handfast::Handfast;
+use handfast_core::Client;
 use handfast_core::session::lease_hex;
-use handfast_core::{Client, ErrorKind};
 use serde_json::json;
 
 use crate::exit::{self, Failure};
 use crate::keys::lease_id;
 use crate::output::Output;
 use crate::overview::{Holding, Overview, Session, read};
+use crate::tenure::failure;
 
 /// Options of `sessions kill`.
 #[derive(Args, Debug, Clone)]
@@ -18,11 +20,20 @@ pub(super) struct KillArgs {
     /// Which: its id, or HOST:PID
     #[arg(value_name = "SESSION")]
     which: String,
+    /// What its program is told
+    #[arg(
+        long,
+        value_name = "TEXT",
+        alias = "reason",
+        default_value = "no reason was given"
+    )]
+    why: String,
 }
 
 pub(super) async fn run(
     args: KillArgs,
     client: &Client,
+    handfast: &Handfast,
     output: &mut Output,
 ) -> Result<i32, Failure> {
     let records = read::overview(&read::prefix(client, read::METADATA).await?);
@@ -35,13 +46,10 @@ pub(super) async fn run(
     let had: Vec<String> = session.map_or_else(Vec::new, |session| {
         session.holdings.iter().map(Holding::text).collect()
     });
-    match client.lease_revoke(lease).await {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::LeaseNotFound => {
-            let text = format!("session {} has ended already", lease_hex(lease));
-            return Err(Failure::Other(text));
-        }
-        Err(error) => return Err(error.into()),
+    let killed = handfast.kill_session(lease, &args.why).await;
+    if !killed.map_err(failure)? {
+        let text = format!("session {} has ended already", lease_hex(lease));
+        return Err(Failure::Other(text));
     }
     let who = session.map_or_else(|| lease_hex(lease), label);
     match output.is_json() {

@@ -15,8 +15,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Grant, Leave, gone};
+use super::{
+    Grant, Leave,
+    gone::{self, Missing},
+};
 use crate::{Epoch, session::LostReason};
+
+/// How long whoever finds the reason of a loss may still take once the session is lost, too.
+const FINDING_LIMIT: Duration = Duration::from_secs(2);
 
 /// What ends a hold although the session lives.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +87,10 @@ impl Hold {
             Loss::Lost(reason) => return Err(reason.clone()),
         }
         if let Err(lost) = self.epoch.check() {
-            return Err(self.lose(lost.reason));
+            return Err(match self.epoch.is_unexplained() {
+                true => lost.reason,
+                false => self.lose(lost.reason),
+            });
         }
         match self.limit_left() {
             Some((Duration::ZERO, reason)) => Err(self.lose(reason)),
@@ -140,7 +149,8 @@ impl Hold {
     }
 
     /// A key is not in the store: nothing is held from now on, and then the reason is found.
-    pub(super) async fn key_is_gone(&self, key: &[u8]) {
+    /// `at` is the revision at which that is so, or 0.
+    pub(super) fn key_is_gone(self: &Arc<Self>, key: &Bytes, at: i64) {
         let first = self.loss.send_if_modified(|loss| {
             let held = *loss == Loss::Held;
             if held {
@@ -149,7 +159,30 @@ impl Hold {
             held
         });
         if first {
-            self.lose(gone::why_gone(&self.epoch, key).await);
+            let (hold, missing) = (Arc::clone(self), self.missing(key, at));
+            // Not the caller's to cancel.
+            self.epoch.spawn(async move {
+                hold.lose(gone::why_gone(&hold.epoch, &missing).await);
+            });
+        }
+    }
+
+    /// Why the keys are gone, when they were found so at an unknown revision.
+    pub(super) async fn why_gone(&self) -> LostReason {
+        for key in self.keys() {
+            let reason = gone::why_gone(&self.epoch, &self.missing(key, 0)).await;
+            if reason != LostReason::Deleted {
+                return reason;
+            }
+        }
+        LostReason::Deleted
+    }
+
+    fn missing(&self, key: &Bytes, gone_at: i64) -> Missing {
+        Missing {
+            key: key.clone(),
+            created: self.token,
+            gone_at,
         }
     }
 
@@ -159,27 +192,29 @@ impl Hold {
         tokio::select! {
             biased;
             _ = loss.wait_for(|loss| *loss != Loss::Held) => {}
-            reason = self.epoch.lost() => {
-                self.lose(reason);
-            }
+            () = self.epoch.gone() => {}
         }
     }
 
     /// Waits until it is not held any more and the reason is known.
     pub(super) async fn lost(&self) -> LostReason {
-        self.fired().await;
         let mut loss = self.loss.subscribe();
         loop {
-            match &*loss.borrow_and_update() {
+            let going = match &*loss.borrow_and_update() {
                 Loss::Lost(reason) => return reason.clone(),
-                Loss::Held | Loss::Going => {}
-            }
+                Loss::Going => true,
+                Loss::Held => false,
+            };
             tokio::select! {
                 biased;
                 _ = loss.changed() => {}
-                // Whoever was finding the reason may have been dropped.
-                () = tokio::time::sleep(Duration::from_secs(2)) => {
-                    return self.lose(LostReason::Deleted);
+                reason = self.epoch.lost() => {
+                    if !going {
+                        return self.lose(reason);
+                    }
+                    // Who is finding the reason is done by now, unless its runtime has ended.
+                    tokio::time::sleep(FINDING_LIMIT).await;
+                    self.lose(LostReason::Deleted);
                 }
             }
         }

@@ -86,7 +86,8 @@ impl<H: Holder> GuardedTxn<H> {
             otherwise,
         } = self;
         let held = holder.held();
-        held.check().map_err(|lost| holder.lost(lost.reason))?;
+        let confirmed = held.confirm().await;
+        confirmed.map_err(|lost| holder.lost(lost.reason))?;
         let guards = held
             .keys()
             .map(|key| Compare::create_revision(key).eq(held.token()));

@@ -39,7 +39,7 @@ pub(super) async fn keep(hold: Arc<Hold>, notice: Notice) {
 }
 
 /// Runs until the hold has ended; `false` when this client may not read the key.
-async fn keep_by_watch(hold: &Hold) -> bool {
+async fn keep_by_watch(hold: &Arc<Hold>) -> bool {
     let chance = hold.epoch.client().chance();
     let mut from = hold.token + 1;
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(chance);
@@ -53,18 +53,19 @@ async fn keep_by_watch(hold: &Hold) -> bool {
             departed = departure(hold, from) => departed,
             () = tokio::time::sleep(verify) => None,
         };
-        if let Some(key) = departed {
-            hold.key_is_gone(key).await;
+        if let Some((key, at)) = departed {
+            hold.key_is_gone(key, at);
             return true;
         }
         let reads = hold.epoch.client().txn().then(hold.keys().map(Op::get));
         match reads.commit().await {
             Ok(answer) => {
+                let at = answer.header.revision;
                 if let Some(key) = first_gone(hold, &answer) {
-                    hold.key_is_gone(key).await;
+                    hold.key_is_gone(key, at);
                     return true;
                 }
-                from = answer.header.revision + 1;
+                from = at + 1;
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return false,
             Err(_) => {}
@@ -73,12 +74,18 @@ async fn keep_by_watch(hold: &Hold) -> bool {
     }
 }
 
-/// Waits until one of the keys is deleted, at `from` or later; `None` if a watch cannot tell.
-async fn departure(hold: &Hold, from: i64) -> Option<&Bytes> {
+/// Waits until one of the keys is deleted, at `from` or later, and tells at which revision; `None`
+/// if a watch cannot tell.
+async fn departure(hold: &Hold, from: i64) -> Option<(&Bytes, i64)> {
     let client = hold.epoch.client();
     let waits = hold.keys().map(|key| {
         let departure = Departure::of(client, key.clone(), from);
-        Box::pin(async move { matches!(departure.await, Departure::Deleted { .. }).then_some(key) })
+        Box::pin(async move {
+            match departure.await {
+                Departure::Deleted { revision } => Some((key, revision)),
+                Departure::Unsure => None,
+            }
+        })
     });
     select_all(waits).await.0
 }
@@ -94,18 +101,19 @@ pub(super) fn first_gone<'a>(hold: &'a Hold, answer: &TxnResponse) -> Option<&'a
 }
 
 /// Runs until the hold has ended; the mirror verifies itself.
-async fn keep_by_mirror(hold: &Hold, mirror: &Mirror) -> bool {
+async fn keep_by_mirror(hold: &Arc<Hold>, mirror: &Mirror) -> bool {
     let mut progress = mirror.progress();
     loop {
         progress.borrow_and_update();
-        let gone = mirror.read(|view| {
+        let gone_at = mirror.read(|view| {
             let pair = view.get(&hold.key);
-            view.revision() >= hold.token
-                && pair.is_none_or(|pair| pair.create_revision != hold.token)
+            let gone = view.revision() >= hold.token
+                && pair.is_none_or(|pair| pair.create_revision != hold.token);
+            gone.then_some(view.revision())
         });
         // What the holder deletes itself is no loss; it says how that went.
-        if gone && !hold.is_leaving() {
-            hold.key_is_gone(&hold.key).await;
+        if let Some(at) = gone_at.filter(|_| !hold.is_leaving()) {
+            hold.key_is_gone(&hold.key, at);
             return true;
         }
         tokio::select! {

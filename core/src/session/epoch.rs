@@ -110,7 +110,19 @@ impl Epoch {
         self.core.life.state()
     }
 
-    /// Waits until the epoch is lost. Cancel safe.
+    /// Waits until the epoch is lost, and no longer. Cancel safe.
+    pub async fn gone(&self) {
+        self.core.life.gone().await;
+    }
+
+    /// Whether it is lost, and [`lost`](Self::lost) is still finding out why.
+    #[must_use]
+    pub fn is_unexplained(&self) -> bool {
+        self.core.life.is_unexplained()
+    }
+
+    /// Waits until the epoch is lost and the reason is known, which may take a second more. Cancel
+    /// safe.
     pub async fn lost(&self) -> LostReason {
         self.core.life.ended().await
     }
@@ -125,7 +137,7 @@ impl Epoch {
             }
             tokio::select! {
                 biased;
-                _ = self.core.life.ended() => return,
+                () = self.core.life.gone() => return,
                 () = tokio::time::sleep(left) => {}
             }
         }
@@ -133,7 +145,7 @@ impl Epoch {
 
     /// Tells the session that a server said this lease does not exist.
     pub fn report_lease_gone(&self) {
-        self.core.life.end(LostReason::Revoked);
+        self.core.life.revoked();
     }
 
     /// The client the session speaks through.

@@ -87,6 +87,10 @@ fn finish(shared: &Shared, error: Option<Error>) {
 }
 
 fn publish(shared: &Shared, core: &Core) {
+    if core.life.is_unexplained() {
+        // The states change once, with the reason.
+        return;
+    }
     let now = core.life.state();
     shared.states.send_if_modified(|shown| {
         let changed = shown.code() != now.code();
@@ -182,7 +186,11 @@ impl<'a> Renewal<'a> {
                 Some(answer) = OptionFuture::from(self.attempt.as_mut()) => {
                     self.attempt = None;
                     if let Some(reason) = self.take_in(answer) {
-                        return self.core.life.end(reason);
+                        if reason != LostReason::Revoked {
+                            return self.core.life.end(reason);
+                        }
+                        self.core.life.revoked();
+                        return self.core.life.ended().await;
                     }
                 }
                 () = tokio::time::sleep(pause) => {}

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::clock::Clock;
 
+/// How long finding out who revoked a lease may take.
+const EXPLAIN_LIMIT: Duration = Duration::from_secs(1);
+
 /// How a granted TTL is turned into a deadline.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caution {
@@ -52,6 +55,8 @@ struct Inner {
     deadline: Duration,
     suspended: bool,
     lost: Option<LostReason>,
+    /// It is lost, and who has done it may still be found out.
+    unexplained: bool,
 }
 
 /// The deadline of one lease. Lost is final.
@@ -62,7 +67,8 @@ pub(crate) struct Life {
     pid: u32,
     inner: Mutex<Inner>,
     beats: Option<Arc<Beats>>,
-    ended: watch::Sender<Option<LostReason>>,
+    /// Rings when it is lost, and when the reason is known.
+    ended: watch::Sender<()>,
 }
 
 impl Life {
@@ -79,6 +85,7 @@ impl Life {
             deadline,
             suspended: false,
             lost: None,
+            unexplained: false,
         };
         Self {
             clock,
@@ -86,7 +93,7 @@ impl Life {
             pid: std::process::id(),
             inner: Mutex::new(inner),
             beats: None,
-            ended: watch::Sender::new(None),
+            ended: watch::Sender::new(()),
         }
     }
 
@@ -119,7 +126,7 @@ impl Life {
         };
         inner.lost = Some(reason.clone());
         drop(inner);
-        self.ended.send_replace(Some(reason.clone()));
+        self.ended.send_replace(());
         Err(Lost::new(reason))
     }
 
@@ -149,17 +156,33 @@ impl Life {
         self.inner.lock().suspended = true;
     }
 
-    /// Ends the life, if it has not ended before; returns the reason that stands.
+    /// Ends the life, or explains its end, unless that is known; returns the reason that stands.
     pub(crate) fn end(&self, reason: LostReason) -> LostReason {
         let mut inner = self.inner.lock();
+        if std::mem::take(&mut inner.unexplained) {
+            inner.lost = None;
+        }
         let stands = inner.lost.get_or_insert(reason).clone();
         drop(inner);
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            *ended = Some(stands.clone());
-            first
-        });
+        self.ended.send_replace(());
         stands
+    }
+
+    /// Ends the life since a server does not know the lease; the reason is yet to be found, for
+    /// which [`ended`](Self::ended) leaves some time.
+    pub(crate) fn revoked(&self) {
+        let mut inner = self.inner.lock();
+        if inner.lost.is_none() {
+            inner.lost = Some(LostReason::Revoked);
+            inner.unexplained = true;
+        }
+        drop(inner);
+        self.ended.send_replace(());
+    }
+
+    /// It is lost, and the reason may still change.
+    pub(crate) fn is_unexplained(&self) -> bool {
+        self.inner.lock().unexplained
     }
 
     pub(crate) fn state(&self) -> State {
@@ -193,12 +216,9 @@ impl Life {
     }
 
     /// Waits for the end, and no longer than the clock allows.
-    pub(crate) async fn ended(&self) -> LostReason {
+    pub(crate) async fn gone(&self) {
         let mut ended = self.ended.subscribe();
-        loop {
-            if let Err(lost) = self.check() {
-                return lost.reason;
-            }
+        while self.check().is_ok() {
             let remaining = self.remaining();
             tokio::select! {
                 biased;
@@ -206,6 +226,28 @@ impl Life {
                 _ = ended.changed() => {}
                 () = tokio::time::sleep(remaining) => {}
             }
+        }
+    }
+
+    /// Waits for the end, and for the reason if that can be found soon.
+    pub(crate) async fn ended(&self) -> LostReason {
+        self.gone().await;
+        let mut ended = self.ended.subscribe();
+        let explained = async {
+            while self.is_unexplained() {
+                let _ = ended.changed().await;
+            }
+        };
+        if tokio::time::timeout(EXPLAIN_LIMIT, explained)
+            .await
+            .is_err()
+        {
+            return self.end(LostReason::Revoked);
+        }
+        match self.check() {
+            Err(lost) => lost.reason,
+            // Not reached: lost is final.
+            Ok(_) => LostReason::Revoked,
         }
     }
 }
@@ -316,11 +358,37 @@ mod tests {
         assert_eq!(life.state(), State::Connected);
         assert_eq!(life.end(LostReason::Revoked), LostReason::Revoked);
         assert_eq!(life.end(LostReason::Closed), LostReason::Revoked);
+        life.revoked();
+        assert!(!life.is_unexplained());
         assert_eq!(
             life.state(),
             State::Lost {
                 reason: LostReason::Revoked
             }
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_the_servers_do_not_know_is_lost_at_once_and_explained_soon() {
+        let killed = LostReason::Killed {
+            by: "me".to_owned(),
+            why: "it hangs".to_owned(),
+        };
+        let hand = Arc::new(Hand::default());
+        let life_one = life(&hand);
+        life_one.revoked();
+        assert_eq!(life_one.check(), Err(Lost::new(LostReason::Revoked)));
+        life_one.gone().await;
+        let (reason, stands) = tokio::join!(life_one.ended(), async {
+            tokio::task::yield_now().await;
+            life_one.end(killed.clone())
+        });
+        assert_eq!((&reason, &stands), (&killed, &killed));
+        assert_eq!(life_one.end(LostReason::Closed), killed);
+        // Nobody explains this one.
+        let life_two = life(&hand);
+        life_two.revoked();
+        assert_eq!(life_two.ended().await, LostReason::Revoked);
+        assert_eq!(life_two.end(killed), LostReason::Revoked);
     }
 }

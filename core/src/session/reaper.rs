@@ -62,7 +62,7 @@ impl Epoch {
         self.core.runtime.spawn(async move {
             let outcome = tokio::select! {
                 biased;
-                _ = epoch.core.life.ended() => Reaped::LeaseGone,
+                () = epoch.core.life.gone() => Reaped::LeaseGone,
                 answer = repeat(&epoch, job) => Reaped::Answered(answer),
             };
             drop(tickets);

@@ -12,6 +12,15 @@ use crate::{
     clock::{Clock, SystemClock},
 };
 
+/// Who took something away from another client, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Who did it.
+    pub by: String,
+    /// The reason given.
+    pub why: String,
+}
+
 /// Who a session is. Read by listings and error messages; nothing depends on its being there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -28,6 +37,9 @@ pub struct SessionRecord {
     /// When this epoch of the session began, in milliseconds since 1970 by that host's clock.
     #[serde(default)]
     pub since_unix_ms: u64,
+    /// Somebody is ending the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Note>,
 }
 
 impl SessionRecord {
@@ -39,6 +51,7 @@ impl SessionRecord {
             pid: std::process::id(),
             app: app.to_owned(),
             since_unix_ms: millis(SystemClock.unix_time()),
+            killed: None,
         }
     }
 

@@ -12,6 +12,13 @@ pub enum LostReason {
     Expired,
     /// The server says that the lease does not exist (any more), or the session's record is gone.
     Revoked,
+    /// The session was ended by somebody, who said why.
+    Killed {
+        /// Who ended it.
+        by: String,
+        /// The reason given.
+        why: String,
+    },
     /// The key of the holder was deleted by somebody, with a note that says by whom and why.
     Broken {
         /// Who broke it.
@@ -42,6 +49,7 @@ impl LostReason {
         match self {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Killed { .. } => "killed",
             Self::Broken { .. } => "broken",
             Self::Deleted => "deleted",
             Self::MaxHold => "max_hold",
@@ -59,6 +67,7 @@ impl fmt::Display for LostReason {
         match self {
             Self::Expired => f.write_str("no keepalive was answered within the session's TTL"),
             Self::Revoked => f.write_str("the session's lease was revoked at the server"),
+            Self::Killed { by, why } => write!(f, "the session was killed by {by}: {why}"),
             Self::Broken { by, why } => write!(f, "broken by {by}: {why}"),
             Self::Deleted => f.write_str("its key was deleted by another client"),
             Self::MaxHold => f.write_str("the maximum hold time passed"),

@@ -1,12 +1,21 @@
 //! The task that keeps a session's record and notices when it is gone.
 //!
 //! Owns writing `_handfast/session/<lease>`, watching it and reading it again now and then. The
-//! record goes with the lease, so its deletion tells of a revoked lease as fast as an event can.
+//! record goes with the lease, so its deletion tells of a revoked lease as fast as an event can;
+//! whoever kills the session writes into it before, so its history tells by whom and why.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{departure::Departure, epoch::Core, record::SessionRecord, state::LostReason};
-use crate::{Client, Compare, Error, ErrorKind, Op, backoff::Backoff};
+use bytes::Bytes;
+
+use super::{
+    epoch::Core,
+    record::{Note, SessionRecord},
+    state::LostReason,
+};
+use crate::{
+    Client, Compare, Error, ErrorKind, EventKind, Op, WatchEvent, WatchOptions, backoff::Backoff,
+};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_LIMIT: Duration = Duration::from_secs(5);
@@ -35,11 +44,11 @@ async fn keep(core: &Core) -> LostReason {
             .mul_f64(core.client.chance().factor(0.8, 1.2));
         tokio::select! {
             biased;
-            departure = Departure::of(&core.client, core.record_key(), from) => {
-                if departure == Departure::Unsure {
-                    tokio::time::sleep(backoff.next()).await;
-                }
-            }
+            news = News::of(&core.client, core.record_key(), from) => match news {
+                News::Killed(note) => return killed(note),
+                News::Deleted => {}
+                News::Unsure => tokio::time::sleep(backoff.next()).await,
+            },
             () = tokio::time::sleep(interval) => {}
         }
         match look(&core.client, core, created).await {
@@ -47,7 +56,15 @@ async fn keep(core: &Core) -> LostReason {
                 from = revision + 1;
                 backoff.reset();
             }
-            Ok(Seen::Gone) => return LostReason::Revoked,
+            Ok(Seen::Killed(note)) => return killed(note),
+            Ok(Seen::Gone) => {
+                core.life.revoked();
+                // What the present does not tell, the history may.
+                return match News::of(&core.client, core.record_key(), from).await {
+                    News::Killed(note) => killed(note),
+                    News::Deleted | News::Unsure => LostReason::Revoked,
+                };
+            }
             Ok(Seen::OtherData) => return LostReason::Restored,
             Err(_) => tokio::time::sleep(backoff.next()).await,
         }
@@ -75,15 +92,61 @@ async fn write(core: &Core) -> Option<i64> {
                 let key = String::from_utf8_lossy(&key).into_owned();
                 tracing::warn!(target: "handfast::session", %error, key, "no session record");
                 // The keepalives still tell when the lease is gone.
-                return std::future::pending().await;
+                core.life.gone().await;
+                return None;
             }
             Err(_) => tokio::time::sleep(backoff.next()).await,
         }
     }
 }
 
+/// What became of a session's record.
+enum News {
+    /// Somebody is ending the session.
+    Killed(Note),
+    Deleted,
+    /// The watch cannot tell (any more).
+    Unsure,
+}
+
+impl News {
+    /// Waits for what happens to the record at `from` or later. Cancel safe.
+    async fn of(client: &Client, key: Bytes, from: i64) -> Self {
+        let mut watch = client.watch(WatchOptions::key(key).start_revision(from));
+        while let Some(report) = watch.next().await {
+            let events = match report {
+                Ok(WatchEvent::Events { events, .. }) => events,
+                Ok(WatchEvent::Compacted { .. }) => return Self::Unsure,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(target: "handfast::session", %error, "watch ended");
+                    return Self::Unsure;
+                }
+            };
+            for event in events {
+                if event.kind == EventKind::Delete {
+                    return Self::Deleted;
+                }
+                if let Some(note) = note_in(&event.kv.value) {
+                    return Self::Killed(note);
+                }
+            }
+        }
+        Self::Unsure
+    }
+}
+
+fn note_in(record: &[u8]) -> Option<Note> {
+    SessionRecord::parse(record)?.killed
+}
+
+fn killed(Note { by, why }: Note) -> LostReason {
+    LostReason::Killed { by, why }
+}
+
 enum Seen {
     There { revision: i64 },
+    Killed(Note),
     Gone,
     OtherData,
 }
@@ -94,8 +157,11 @@ async fn look(client: &Client, core: &Core, created: i64) -> Result<Seen, Error>
         return Ok(Seen::OtherData);
     }
     Ok(match answer.kvs.first() {
-        Some(pair) if pair.lease == core.lease => Seen::There {
-            revision: answer.header.revision,
+        Some(pair) if pair.lease == core.lease => match note_in(&pair.value) {
+            Some(note) => Seen::Killed(note),
+            None => Seen::There {
+                revision: answer.header.revision,
+            },
         },
         _ => Seen::Gone,
     })

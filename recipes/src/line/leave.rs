@@ -26,6 +26,17 @@ pub(crate) struct Left {
     pub(crate) ahead: Vec<Member>,
 }
 
+/// Of what was found, only whether the key was there.
+pub(crate) fn was_there(
+    left: BoxFuture<'static, Reaped<Left>>,
+) -> BoxFuture<'static, Reaped<bool>> {
+    left.map(|left| match left {
+        Reaped::Answered(Left { found, .. }) => Reaped::Answered(found),
+        _ => Reaped::LeaseGone,
+    })
+    .boxed()
+}
+
 impl Place {
     /// Gives up the place in the background, until a server confirmed it or the lease is gone.
     ///

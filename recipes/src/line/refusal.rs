@@ -5,7 +5,7 @@
 
 use handfast_core::{
     KeyValue,
-    held::why_gone,
+    held::{Missing, why_gone},
     session::{LostReason, Unanswered},
 };
 
@@ -45,8 +45,15 @@ impl Place {
 
     /// The key is gone while waiting: why?
     pub(crate) async fn thrown_out(&self) -> Error {
-        match why_gone(&self.epoch, &self.key).await {
-            LostReason::Revoked => self.line.session_lost(LostReason::Revoked),
+        let missing = Missing {
+            key: self.key.clone(),
+            created: self.revision,
+            gone_at: 0,
+        };
+        match why_gone(&self.epoch, &missing).await {
+            reason @ (LostReason::Revoked | LostReason::Killed { .. }) => {
+                self.line.session_lost(reason)
+            }
             reason => self.line.lost(reason),
         }
     }

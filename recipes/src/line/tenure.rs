@@ -2,7 +2,7 @@
 //!
 //! Owns how its key is given back. What holding is, is [`handfast_core::held`]'s.
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::BoxFuture;
 use handfast_core::{
     held::{Grant, Held, Leave, Notice},
     session::Reaped,
@@ -10,7 +10,7 @@ use handfast_core::{
 
 pub(crate) use handfast_core::held::Limits;
 
-use super::{entry::Admission, leave::Left, place::Place, txns::Leaving};
+use super::{entry::Admission, leave, place::Place, txns::Leaving};
 pub(crate) use crate::tenure::Tenure;
 
 impl Tenure {
@@ -36,11 +36,6 @@ struct HeldPlace(Place);
 
 impl Leave for HeldPlace {
     fn leave(self: Box<Self>) -> BoxFuture<'static, Reaped<bool>> {
-        let left = self.0.leave(Leaving::Holder);
-        left.map(|left| match left {
-            Reaped::Answered(Left { found, .. }) => Reaped::Answered(found),
-            _ => Reaped::LeaseGone,
-        })
-        .boxed()
+        leave::was_there(self.0.leave(Leaving::Holder))
     }
 }

@@ -148,7 +148,8 @@ impl Claim {
     }
 
     async fn give_back(self, back: Back) -> Result<(), Error> {
-        self.tenure.check()?;
+        let held = self.tenure.held().confirm().await;
+        held.map_err(|lost| self.tenure.is_gone(lost.reason))?;
         if !self.tenure.held().end() {
             return Err(self.tenure.found_gone().await);
         }
@@ -280,7 +281,7 @@ impl AckTxn {
             reason,
         };
         let held = claim.tenure.held();
-        held.check().map_err(|gone| lost(gone.reason))?;
+        held.confirm().await.map_err(|gone| lost(gone.reason))?;
         held.leaving();
         let (keys, ending) = (claim.queue.keys(), claim.returning.ending());
         let kept = claim.queue.history();

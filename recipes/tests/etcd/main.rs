@@ -31,6 +31,7 @@ mod service;
 mod service_go;
 mod service_heal;
 mod session;
+mod told;
 mod traps;
 mod tried;
 

@@ -97,7 +97,7 @@ impl Keeper<'_> {
             tokio::select! {
                 biased;
                 () = desired.withdrawn() => return self.withdraw(last).await,
-                _ = core.life.ended() => {}
+                () = core.life.gone() => {}
                 () = self.live(&core, losses) => {}
             }
             let lasted = core.life.clock().now().saturating_sub(begun);
@@ -178,7 +178,7 @@ impl Keeper<'_> {
                     }
                 }
                 Told::LeaseGone => {
-                    core.life.end(LostReason::Revoked);
+                    core.life.revoked();
                     return;
                 }
             }
@@ -349,7 +349,7 @@ impl Keeper<'_> {
             return LostReason::Released;
         };
         let limit = async {
-            let _ = core.life.ended().await;
+            core.life.gone().await;
             tokio::time::sleep(core.life.ttl()).await;
         };
         tokio::select! {
