@@ -59,7 +59,7 @@ async fn no_promise_is_broken_whatever_happens_to_members_and_links() -> Result<
         None => (1..=number("HANDFAST_HISTORIES")?.unwrap_or(HISTORIES)).collect(),
     };
     let mut failures = Vec::new();
-    let mut stale = 0;
+    let mut found_stale = false;
     for some in seeds.chunks(AT_A_TIME) {
         let trials = some.iter().map(|&seed| trial(seed));
         let trials = trials.collect::<Result<Vec<_>>>()?;
@@ -67,7 +67,8 @@ async fn no_promise_is_broken_whatever_happens_to_members_and_links() -> Result<
             match done {
                 Ok(passed) => {
                     assert!(passed.operations >= OPERATIONS, "too little load");
-                    stale += usize::from(finds_stale_reads(passed.run));
+                    // Once is enough, and it takes a while.
+                    found_stale = found_stale || finds_stale_reads(passed.run);
                 }
                 Err(error) => failures.push(error.to_string()),
             }
@@ -75,7 +76,7 @@ async fn no_promise_is_broken_whatever_happens_to_members_and_links() -> Result<
     }
     if failures.is_empty() && seeds.len() as u64 >= HISTORIES {
         assert!(
-            stale > 0,
+            found_stale,
             "no member was ever behind: the faults do not bite"
         );
     }

@@ -24,10 +24,12 @@ use crate::{
 };
 
 /// Those that take longest, which begin first so that none of them is left alone at the end.
-const LONGEST: [&str; 9] = [
+const LONGEST: [&str; 11] = [
     "handfast-tests cluster",
-    "handfast etcd",
+    "handfast etcd on handfast",
     "handfast-tests differential",
+    "handfast etcd",
+    "handfast-core etcd on handfast",
     "handfast-core etcd",
     "handfast-cli bench",
     "handfast-sim lib",

@@ -6,7 +6,7 @@ use crate::{
     Result, bench,
     metadata::cargo,
     node, parity,
-    programs::{self, Job},
+    programs::{self, Job, Program},
     provide, report,
     report::{Counts, Report},
     root, sim, snippets, tidy,
@@ -23,14 +23,17 @@ const STEPS: [Step; 13] = [
     ("clippy", clippy),
     ("build", build),
     ("tests", tests),
+    (ON_HANDFAST, on_handfast),
     ("sim", sim::step),
-    ("on-handfast", on_handfast),
     ("bench", bench_step),
     ("python", python),
     ("node", node::step),
     // After the packages of other languages, for it runs blocks of theirs.
     ("snippets", snippets::run),
 ];
+
+/// A part of the step before it, to be named when it is wanted alone.
+const ON_HANDFAST: &str = "on-handfast";
 
 /// Runs all steps, or only those that are named.
 ///
@@ -43,7 +46,8 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
     }
     let mut report = Report::default();
     for (name, work) in STEPS {
-        if names.is_empty() || names.contains(&name) {
+        let in_all = names.is_empty() && name != ON_HANDFAST;
+        if in_all || names.contains(&name) {
             report.step(name, work);
         }
     }
@@ -98,11 +102,13 @@ const ETCD: &str = " etcd";
 /// How many of its tests run at once: they wait for their servers most of the time.
 const WAITING_TESTS: &str = "6";
 
-/// Unit, integration, end-to-end and documentation tests of the workspace.
+/// Unit, integration, end-to-end and documentation tests of the workspace, and those of the client
+/// side once more on handfast.
 fn tests() -> Result<Counts> {
     let built = root().join("target").join("debug");
-    let mut jobs = Vec::new();
-    for program in programs::build()? {
+    let programs = programs::build()?;
+    let mut jobs = jobs_on_handfast(&programs)?;
+    for program in programs {
         let mut job = program.job();
         job.command.env("HANDFAST_BIN", built.join("handfast"));
         job.command.env("HANDFAST_EXAMPLES", built.join("examples"));
@@ -124,9 +130,13 @@ const NOT_SERVED_YET: [&str; 2] = [
     "members::a_snapshot_streams_to_its_end",
 ];
 
-/// The tests of client and recipes once more, with handfast in the place of etcd: under that name
-/// the binary takes etcd's flags.
+/// The tests of client and recipes once more, with handfast in the place of etcd.
 fn on_handfast() -> Result<Counts> {
+    programs::run(jobs_on_handfast(&programs::build()?)?)
+}
+
+/// Under the name of etcd, the binary takes etcd's flags.
+fn jobs_on_handfast(programs: &[Program]) -> Result<Vec<Job>> {
     let folder = root().join("target").join("as-etcd");
     let etcd = folder.join("etcd");
     std::fs::create_dir_all(&folder)?;
@@ -137,19 +147,19 @@ fn on_handfast() -> Result<Counts> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::iter::once(folder).chain(std::env::split_paths(&path));
     let path = std::env::join_paths(first)?;
-    let mut jobs = Vec::new();
-    for program in programs::build()? {
-        if program.name.ends_with(ETCD) {
-            let mut job = program.job();
-            job.name.push_str(" on handfast");
-            job.command.env("RUST_TEST_THREADS", WAITING_TESTS);
-            job.command.env("PATH", &path);
-            let left_out = NOT_SERVED_YET.iter().flat_map(|test| ["--skip", test]);
-            job.command.args(left_out);
-            jobs.push(job);
-        }
-    }
-    programs::run(jobs)
+    let waiting = programs.iter().filter(|it| it.name.ends_with(ETCD));
+    let jobs = waiting.map(|program| {
+        let mut job = program.job();
+        job.name.push_str(" on handfast");
+        job.command.env("RUST_TEST_THREADS", WAITING_TESTS);
+        job.command.env("PATH", &path);
+        // What the packages say of theirs is said on handfast, too.
+        job.command.env(parity::RESULTS, parity::results());
+        let left_out = NOT_SERVED_YET.iter().flat_map(|test| ["--skip", test]);
+        job.command.args(left_out);
+        job
+    });
+    Ok(jobs.collect())
 }
 
 fn bench_step() -> Result<Counts> {
@@ -191,12 +201,12 @@ fn python() -> Result<Counts> {
     ];
     let wheel = ["--find-links", "target/wheels", "handfast"];
     provide::run(at("python").args(install).args(wheel))?;
-    let typed = [
-        "bindings/python/python/handfast",
-        "bindings/python/tests/typing_sample.py",
-    ];
-    provide::run(at("mypy").arg("--strict").args(typed))?;
-    report::counted(at("pytest").args(["--quiet", "bindings/python/tests"]))
+    // What users see of the types is one of the tests.
+    provide::run(at("mypy").args(["--strict", "bindings/python/python/handfast"]))?;
+    let mut tests = at("pytest");
+    // Most of them wait; each file stays whole, for its tests share a server.
+    tests.args(["--quiet", "--numprocesses", "3", "--dist", "loadfile"]);
+    report::counted(tests.arg("bindings/python/tests"))
 }
 
 fn in_root(arguments: &[&str]) -> Command {

@@ -213,7 +213,10 @@ async fn the_ack_of_a_stale_claim_is_refused_with_all_it_carries() {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::AckLost { .. }), "{error}");
-    assert_eq!(error.lost_reason(), Some(&LostReason::Revoked));
+    // etcd deletes the keys of a lease before the lease, and may be asked in between.
+    let reason = error.lost_reason().expect("it is lost");
+    let known = [LostReason::Revoked, LostReason::Deleted];
+    assert!(known.contains(reason), "{reason:?}");
     assert!(client.get(&out).await.unwrap().is_none());
     soon(next.ack().put(&out, "fresh").commit()).await.unwrap();
     assert_eq!(client.get(&out).await.unwrap().unwrap().value, "fresh");

@@ -13,7 +13,7 @@ use crate::{Result, client::Client};
 const STATUS_LIMIT: Duration = Duration::from_millis(700);
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long members may take to have the same data once nobody writes any more.
-const CONVERGE_LIMIT: Duration = Duration::from_secs(60);
+const CONVERGE_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Who leads, as far as the members tell.

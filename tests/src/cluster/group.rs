@@ -18,10 +18,10 @@ use crate::{Result, client::Client, harness::target_directory};
 
 /// How long a cluster may take until every member answers a linearizable read: generous, for a
 /// busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 const START_ATTEMPTS: u32 = 3;
 const POLL: Duration = Duration::from_millis(50);
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// A graceful stop that takes longer is a hang.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 

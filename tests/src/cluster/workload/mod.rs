@@ -35,7 +35,7 @@ use crate::{Result, dice::Dice, harness::Subject};
 /// Clients that read and write keys.
 pub const CLIENTS: u32 = 8;
 /// How long clients may take to come to an end when they are told to.
-const END_LIMIT: Duration = Duration::from_secs(60);
+const END_LIMIT: Duration = Duration::from_secs(180);
 
 /// What all clients share.
 #[derive(Clone, Debug)]
