@@ -291,9 +291,6 @@ fn a_restart_forgets_the_log_but_can_go_on() {
         }
         held
     };
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     assert_eq!(held()[0], 5);
     set(Some(Fault::ReplayForgotten));
     assert_eq!(held(), [0, 1]);
