@@ -7,18 +7,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
-use super::{epoch::Closer, state::LostReason};
+use super::{epoch::Closer, state::LostReason, turns::Turns};
 use crate::{Client, Error, KeyValue};
 
 /// How long the mark of a withdrawn key stays, in seconds.
 const MARK_TTL: i64 = 60;
 /// A mark's lease is used for more marks while at least the other half is left.
 const MARK_REUSE: Duration = Duration::from_secs(30);
-/// How many keys of a session are put at the same time: what keeps the lease alive must get
-/// through, too.
-const TURNS: usize = 16;
 /// How many of the session's former leases are remembered, to know their keys as its own.
 const LEASES_KEPT: usize = 16;
 
@@ -199,7 +196,7 @@ pub(super) struct Declarations {
     marks: tokio::sync::Mutex<Option<(i64, Duration)>>,
     moved: watch::Sender<()>,
     /// Taken for each put.
-    pub(super) turns: Semaphore,
+    pub(super) turns: Turns,
 }
 
 impl Declarations {
@@ -209,7 +206,7 @@ impl Declarations {
             leases: Mutex::default(),
             marks: tokio::sync::Mutex::default(),
             moved: watch::Sender::new(()),
-            turns: Semaphore::new(TURNS),
+            turns: Turns::new(),
         }
     }
 
@@ -274,6 +271,7 @@ impl Declarations {
             if leases.len() > LEASES_KEPT {
                 leases.remove(0);
             }
+            self.turns.restart();
         }
     }
 

@@ -23,6 +23,9 @@ use crate::{Client, Error, ErrorKind, KeepAlive, backoff::Backoff, chance::Chanc
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const FIRST_GRANT_LIMIT: Duration = Duration::from_secs(1);
 const GRANT_WAIT_LIMIT: Duration = Duration::from_secs(2);
+/// A lease counts from when it was first asked for: an answer after half of its time is given up,
+/// for what is left would be lost before it is renewed. Servers have this floor, or a higher one.
+const SHORTEST_TTL: Duration = Duration::from_secs(2);
 /// The longest a keepalive waits for its answer before the session counts as suspended.
 const REPLY_LIMIT: Duration = Duration::from_secs(1);
 /// Sleeps are cut to this, since they do not count time in which the machine was suspended.
@@ -104,10 +107,13 @@ async fn grant(shared: &Arc<Shared>, runtime: &Handle, number: u64) -> Arc<Core>
     let options = &shared.options;
     let seconds = i64::try_from(options.whole_ttl().as_secs()).unwrap_or(i64::MAX);
     let chance = shared.client.chance();
-    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT).drawn_by(chance);
+    let ttl = options.whole_ttl().max(SHORTEST_TTL);
+    // What the lease before held is to move over to this one before servers end it.
+    let mut backoff = Backoff::new(FIRST_WAIT, GRANT_WAIT_LIMIT.min(ttl / 4)).drawn_by(chance);
     // Short at first, so that a reason for failing is known soon; a slow server gets more.
     let mut limit = FIRST_GRANT_LIMIT;
     loop {
+        limit = limit.min(ttl / 2);
         let client = shared
             .client
             .with_timeout(limit.min(shared.client.timeout()));
@@ -166,7 +172,8 @@ impl<'a> Renewal<'a> {
             core,
             cluster,
             term: core.term,
-            next: now + interval(chance, core.life.ttl()),
+            // The grant may have taken long.
+            next: now + interval(chance, core.life.ttl()).min(core.life.remaining() / 2),
             sent: now,
             attempt: None,
             backoff: retry_backoff(core.life.ttl()).drawn_by(chance),

@@ -21,6 +21,7 @@ mod reaper;
 mod record;
 mod sending;
 mod state;
+mod turns;
 mod witness;
 
 use std::{sync::Arc, time::Duration};

@@ -13,12 +13,13 @@ use super::{
         departure::Departure,
         epoch::Core,
         record::lease_hex,
-        state::LostReason,
+        state::{LostReason, State},
     },
     txns::{self, Known},
 };
 use crate::{
-    Error, ErrorKind, EventKind, KeyValue, WatchEvent, WatchOptions, WatchStream, backoff::Backoff,
+    Error, ErrorKind, EventKind, KeyValue, Txn, TxnResponse, WatchEvent, WatchOptions, WatchStream,
+    backoff::Backoff,
 };
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -31,6 +32,10 @@ const VERIFY_FACTOR: u32 = 4;
 const SHORT_LIFE: u32 = 3;
 /// How often the time over which keys come back is doubled, at most.
 const DOUBLINGS: u32 = 3;
+
+/// A put is quick when it takes less than this part of the TTL, half of what a keepalive may take.
+const QUICK_SHARE: u32 = 12;
+const QUICK_LIMIT: Duration = Duration::from_millis(500);
 
 /// What telling the store came to.
 enum Told {
@@ -194,10 +199,7 @@ impl Keeper<'_> {
             let (key, mark) = (&self.desired.key, (&self.desired.mark, self.mark));
             let doubtful = std::mem::replace(&mut self.doubtful, true);
             let put = txns::put(&core.client, (key, &value), core.lease, self.known, mark);
-            // The semaphore is never closed.
-            let turn = self.shared.declared.turns.acquire().await;
-            let put = put.commit().await;
-            drop(turn);
+            let put = self.in_turn(core, put).await;
             let answer = match put {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -237,6 +239,19 @@ impl Keeper<'_> {
                 }
             }
         }
+    }
+
+    /// Commits at the pace that the servers keep: what keeps the lease alive goes first.
+    async fn in_turn(&self, core: &Core, put: Txn) -> Result<TxnResponse, Error> {
+        let turn = self.shared.declared.turns.take().await;
+        let mut states = self.shared.states.subscribe();
+        // The sender lives as long as the session.
+        let _ = states.wait_for(|state| !is_overdue(state)).await;
+        let begun = core.life.clock().now();
+        let put = put.commit().await;
+        let took = core.life.clock().now().saturating_sub(begun);
+        turn.used(put.is_ok() && took < (core.life.ttl() / QUICK_SHARE).min(QUICK_LIMIT));
+        put
     }
 
     /// Whether it is this session's, of this or an earlier epoch, or has just lost its lease.
@@ -398,6 +413,11 @@ impl Keeper<'_> {
             }
         }
     }
+}
+
+/// Whether a keepalive waits for its answer for longer than it should.
+fn is_overdue(state: &State) -> bool {
+    matches!(state, State::Suspended { .. } | State::Expiring { .. })
 }
 
 /// What a mark says: whose key was withdrawn.
