@@ -181,7 +181,10 @@ fn one(mut job: Job, outputs: &Path) -> Result<Counts> {
     let how = status.map_or_else(|| "it hangs".to_owned(), |status| status.to_string());
     if counts.failures.is_empty() {
         counts.failed += u64::from(counts.failed == 0);
-        counts.failures.push(how.clone());
+        let last = output.lines().rfind(|line| !line.trim().is_empty());
+        counts
+            .failures
+            .push(format!("{how}: {}", last.unwrap_or_default()));
     }
     for failure in &mut counts.failures {
         *failure = format!("{name}: {failure}");
@@ -252,6 +255,7 @@ mod tests {
         assert_eq!((fine.passed, fine.failed), (2, 0));
         let dead = one(dies, &outputs).unwrap();
         assert_eq!((dead.passed, dead.failed), (1, 1));
-        assert_eq!(dead.failures, ["one dead: exit status: 3"]);
+        let last = "test result: ok. 1 passed; 0 failed;";
+        assert_eq!(dead.failures, [format!("one dead: exit status: 3: {last}")]);
     }
 }
