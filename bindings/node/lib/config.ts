@@ -316,7 +316,8 @@ function fromJson(entries: ConfigEntries, prefix: boolean): unknown {
 /** What to publish: one value, or with `prefix` values by name. @internal */
 export function toEntries(given: unknown, prefix: boolean): Native.NativeEntry[] {
   // Text for a single key may be of any format.
-  if (!prefix) return [{ name: Buffer.alloc(0), value: typeof given === 'string' ? Buffer.from(given) : toJson(given) }];
+  const single = typeof given === 'string' ? Buffer.from(given) : given;
+  if (!prefix) return [{ name: Buffer.alloc(0), value: toJson(single) }];
   if (typeof given !== 'object' || given === null || Array.isArray(given) || given instanceof Uint8Array) {
     throw new TypeError('with a prefix, an object of names and values is published');
   }

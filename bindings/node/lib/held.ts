@@ -25,11 +25,7 @@ export abstract class Held implements AsyncDisposable {
    * done.
    */
   readonly previousDied: boolean;
-  /**
-   * Aborts when it is lost, with the error as its reason: pass it on to what must not go on then.
-   * It does not abort when it is released.
-   */
-  readonly signal: AbortSignal;
+  #signal: AbortSignal | undefined;
 
   /** @internal */
   constructor(native: Native.NativeHolding) {
@@ -37,10 +33,21 @@ export abstract class Held implements AsyncDisposable {
     this.token = native.token;
     this.lease = native.lease;
     this.previousDied = native.previousDied;
-    // Not `this`, so that what is forgotten can be collected, and is given back then.
-    const lost = new AbortController();
-    native.onLost((failure) => lost.abort(toError(failure)));
-    this.signal = lost.signal;
+  }
+
+  /**
+   * Aborts when it is lost, with the error as its reason: pass it on to what must not go on then.
+   * It does not abort when it is released.
+   */
+  get signal(): AbortSignal {
+    // Most are released without a look at it, and listening has its price.
+    if (this.#signal === undefined) {
+      // Not `this`, so that what is forgotten can be collected, and is given back then.
+      const lost = new AbortController();
+      this.native.onLost((failure) => lost.abort(toError(failure)));
+      this.#signal = lost.signal;
+    }
+    return this.#signal;
   }
 
   /** The name of what is held, as text; of several locks, all of them. */

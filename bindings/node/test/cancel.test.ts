@@ -7,13 +7,13 @@ import { after, before, test } from 'node:test';
 import { type Client } from 'handfast';
 import { TestServer } from 'handfast/testing';
 
-import { until } from './util.js';
+import { PATIENT, until } from './util.js';
 
 let server: TestServer;
 let hf: Client;
 before(async () => {
   server = await TestServer.start();
-  hf = await server.connect();
+  hf = await server.connect(PATIENT);
 });
 after(() => server.close());
 
@@ -69,7 +69,7 @@ test('a watch that is closed ends whoever waits for it', async () => {
 });
 
 test('the client that is closed ends whoever waits for a change', async () => {
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   const watch = await client.watch('w');
   const ended = assert.rejects(watch.next(), { code: 'CLOSED' });
   await client.close();

@@ -9,13 +9,13 @@ import { after, before, test } from 'node:test';
 import { ConfigRefusedError, PublishConflictError, type Client, type ConfigEvent } from 'handfast';
 import { TestServer, testServer } from 'handfast/testing';
 
-import { program, until } from './util.js';
+import { PATIENT, program, until } from './util.js';
 
 let server: TestServer;
 let hf: Client;
 before(async () => {
   server = await TestServer.start();
-  hf = await server.connect();
+  hf = await server.connect(PATIENT);
 });
 after(() => server.close());
 
@@ -115,7 +115,7 @@ test('callbacks come one after the other, whatever they throw, until they are st
 
 test('events tell what is in force, refused and unheard of, and end with the configuration', async (t) => {
   const own = await testServer(t);
-  const client = await own.connect();
+  const client = await own.connect(PATIENT);
   await client.publish('app/', { a: 1 }, { prefix: true });
   const config = await client.config<object>('app/', { prefix: true });
   const events = config.events();

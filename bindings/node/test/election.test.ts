@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { KindConflictError, LeadershipLostError } from 'handfast';
 import { TestServer } from 'handfast/testing';
 
-import { aborted, until } from './util.js';
+import { PATIENT, aborted, until } from './util.js';
 
 let server: TestServer;
 before(async () => {
@@ -15,7 +15,7 @@ before(async () => {
 after(() => server.close());
 
 test('one leads, the next follows, and an observer sees both', async () => {
-  const [one, two, three] = await Promise.all([server.connect(), server.connect(), server.connect()]);
+  const [one, two, three] = await Promise.all([server.connect(PATIENT), server.connect(PATIENT), server.connect(PATIENT)]);
   const observed = await three.election('e').observe();
   assert.deepEqual(await observed.next(), { done: false, value: null });
 
@@ -36,7 +36,7 @@ test('one leads, the next follows, and an observer sees both', async () => {
 });
 
 test('a leader that lost hears of it', async () => {
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   const leading = client.election('lost').lead(async (term) => {
     await server.expire(term);
     assert.ok((await aborted(term.signal)) instanceof LeadershipLostError);
@@ -46,7 +46,7 @@ test('a leader that lost hears of it', async () => {
 });
 
 test('a name is used for one kind of thing', async () => {
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   await using _lock = await client.lock('kind').acquire();
   await assert.rejects(client.election('kind').campaign(), KindConflictError);
 });

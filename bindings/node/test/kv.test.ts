@@ -7,13 +7,13 @@ import { after, before, test } from 'node:test';
 import { CompactedError, HandfastError, InvalidArgumentError, compare, connect, op, type Client } from 'handfast';
 import { TestServer } from 'handfast/testing';
 
-import { aborted } from './util.js';
+import { PATIENT, aborted } from './util.js';
 
 let server: TestServer;
 let hf: Client;
 before(async () => {
   server = await TestServer.start();
-  hf = await server.connect();
+  hf = await server.connect(PATIENT);
 });
 after(() => server.close());
 

@@ -7,13 +7,13 @@ import { inspect } from 'node:util';
 import { LockLostError, LockTimeoutError, type Client } from 'handfast';
 import { TestServer } from 'handfast/testing';
 
-import { aborted, until } from './util.js';
+import { PATIENT, aborted, until } from './util.js';
 
 let server: TestServer;
 let hf: Client;
 before(async () => {
   server = await TestServer.start();
-  hf = await server.connect({ appName: 'nightly' });
+  hf = await server.connect({ appName: 'nightly', ...PATIENT });
 });
 after(() => server.close());
 
@@ -42,7 +42,7 @@ test('work that throws releases the lock, and its error goes on', async () => {
 });
 
 test('ten programs count to a hundred without losing one', async () => {
-  const clients = await Promise.all(Array.from({ length: 10 }, () => server.connect()));
+  const clients = await Promise.all(Array.from({ length: 10 }, () => server.connect(PATIENT)));
   await hf.put('counter', '0');
   await Promise.all(
     clients.map(async (client) => {
@@ -92,7 +92,7 @@ test('an error says in its stack who asked', async () => {
 });
 
 test('a lost lock aborts its signal, refuses guarded writes and rejects use', async () => {
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   const used = client.lock('lost').use(async (lock) => {
     await lock.put('guarded', '1');
     await server.expire(lock);
@@ -152,9 +152,9 @@ test('a lock that is only forgotten is free once it is collected', async () => {
 });
 
 test('closing the client gives locks back, and ends a wait', async () => {
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   await client.lock('closing').acquire();
-  const other = await server.connect();
+  const other = await server.connect(PATIENT);
   const waiting = assert.rejects(other.lock('closing').acquire(), { name: 'ClosedError', code: 'CLOSED' });
   await until(async () => (await server.waiters('closing')) === 1, 'the other waits');
   await other.close();

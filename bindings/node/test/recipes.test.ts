@@ -13,13 +13,13 @@ import {
 } from 'handfast';
 import { TestServer, testServer } from 'handfast/testing';
 
-import { aborted, until } from './util.js';
+import { PATIENT, aborted, until } from './util.js';
 
 let server: TestServer;
 let hf: Client;
 before(async () => {
   server = await TestServer.start();
-  hf = await server.connect();
+  hf = await server.connect(PATIENT);
 });
 after(() => server.close());
 
@@ -106,7 +106,7 @@ test('an item is acknowledged when its work has ended, and fails when that throw
 });
 
 test('a claim that is lost acknowledges nothing', async () => {
-  const worker = await server.connect();
+  const worker = await server.connect(PATIENT);
   const queue = worker.queue('lost');
   await queue.push('x', { id: 'x' });
   const claim = await queue.claim();
@@ -156,7 +156,7 @@ test('an instance is found, picked, changed and gone', async () => {
   assert.throws(() => found.pick(), NoInstanceError);
   const changes = found.changes();
   const ready = found.pickWhenReady();
-  const other = await server.connect();
+  const other = await server.connect(PATIENT);
   const registration = await other.service('api').register('n1', '10.0.0.5:80', {
     weight: 3,
     metadata: { rack: '7' },
@@ -212,7 +212,7 @@ test('a call to a picked instance reports by itself how it went', async () => {
 
 test('a registration heals itself when the session is lost', async (t) => {
   const own = await testServer(t);
-  const client = await own.connect();
+  const client = await own.connect(PATIENT);
   await using registration = await client.service('api').register('n1', 'a:1');
   await using found = await client.discover('api', { guardMs: 0 });
   const before = found.list().instances[0];
@@ -234,7 +234,7 @@ test('work is done once, and whoever fails leaves it to the next', async () => {
   let runs = 0;
   const results = await Promise.all(
     Array.from({ length: 5 }, async () => {
-      const client = await server.connect();
+      const client = await server.connect(PATIENT);
       return client.once('index', { input: 'v1' }).getOrRun(async (lock) => {
         runs += 1;
         assert.ok(lock.token > 0);

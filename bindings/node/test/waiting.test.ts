@@ -8,13 +8,13 @@ import { after, before, test } from 'node:test';
 import { type Client, type Waiting } from 'handfast';
 import { TestServer } from 'handfast/testing';
 
-import { program, until } from './util.js';
+import { PATIENT, program, until } from './util.js';
 
 let server: TestServer;
 let hf: Client;
 before(async () => {
   server = await TestServer.start();
-  hf = await server.connect();
+  hf = await server.connect(PATIENT);
 });
 after(() => server.close());
 
@@ -76,7 +76,7 @@ const pending = async (given: Promise<unknown>) => (await Promise.race([given, P
 
 test('every wait ends with the reason of its signal, and leaves nothing behind', async () => {
   const release = await hold('aborted');
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   // Its session is there before its states are waited for.
   await (await client.lock('first').acquire()).release();
   const controller = new AbortController();
@@ -98,7 +98,7 @@ test('every wait ends with the reason of its signal, and leaves nothing behind',
 
 test('every wait ends when its client is closed', async () => {
   const release = await hold('closed');
-  const client = await server.connect();
+  const client = await server.connect(PATIENT);
   await (await client.lock('first').acquire()).release();
   const all = await waits(client, 'closed');
   await until(async () => (await server.waiters('closed/lock')) >= 2, 'they wait');

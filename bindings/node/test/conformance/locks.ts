@@ -84,7 +84,8 @@ async function next(stream: AsyncIterator<Json>): Promise<unknown> {
 }
 
 export const BASICS: Readonly<Record<string, Verb>> = {
-  connect: ({ server }, { as, ttl, timeout }) =>
+  // What a scenario is not about has time.
+  connect: ({ server }, { as, ttl = 60, timeout = 60 }) =>
     server.connect({ appName: as, ttlMs: ms(ttl), timeoutMs: ms(timeout) }),
   close: (play, { on }) => play.known(on).close(),
   expire,
