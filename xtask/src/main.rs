@@ -29,6 +29,7 @@ cargo xtask test [STEP…]     everything that CI runs, or only the named steps
 cargo xtask tidy             the rules of the house
 cargo xtask bench [--record] instruction counts against the recorded ones, or record them anew
 cargo xtask sim [OPTION…]    whole clusters in virtual time; `--seed N` replays one
+cargo xtask node-package     the packages for Node as they are published, in target/npm
 cargo xtask snippets         the commands and programs of README.md
 ";
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(bench::Mode::Compare),
         ["bench", "--record"] => bench::run(bench::Mode::Record),
         ["sim", options @ ..] => sim::run(options),
+        ["node-package"] => node::package(),
         ["snippets"] => snippets::run().map(drop),
         _ => {
             eprint!("{USAGE}");
