@@ -180,6 +180,19 @@ impl Mirror {
         (view.clone(), subscription)
     }
 
+    /// As [`subscribe`](Self::subscribe), for one who keeps what it needs of the copy by itself.
+    #[must_use]
+    pub fn follow(&self) -> (View, Follower) {
+        // Changes are sent with the view locked, so none falls between the two.
+        let view = self.shared.view.read();
+        let follower = Follower {
+            mirror: self.clone(),
+            receiver: self.shared.changes.subscribe(),
+            step: view.step(),
+        };
+        (view.clone(), follower)
+    }
+
     /// The error of the last read or watch, while the copy cannot follow.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
@@ -225,5 +238,90 @@ impl Subscription {
                 }
             }
         }
+    }
+}
+
+/// Changes of a [`Mirror`], which it keeps going, without a second copy of it.
+#[derive(Debug)]
+pub struct Follower {
+    mirror: Mirror,
+    receiver: broadcast::Receiver<Arc<Changes>>,
+    step: u64,
+}
+
+/// What a [`Follower`] is told.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// The next step of the copy.
+    Changes(Arc<Changes>),
+    /// The whole copy, for one who is far behind.
+    Anew(View),
+}
+
+impl Follower {
+    /// What comes next, if it is there already.
+    pub fn try_next(&mut self) -> Option<Step> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(changes) if changes.step <= self.step => {}
+                Ok(changes) => {
+                    self.step = changes.step;
+                    return Some(Step::Changes(changes));
+                }
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {
+                    let shared = &self.mirror.shared;
+                    let view = shared.view.read();
+                    self.receiver = shared.changes.subscribe();
+                    self.step = view.step();
+                    return Some(Step::Anew(view.clone()));
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, EventKind, KeyValue};
+
+    fn step(mirror: &Mirror, revision: i64) {
+        let kv = KeyValue {
+            key: "p/k".into(),
+            mod_revision: revision,
+            ..Default::default()
+        };
+        let event = Event {
+            kind: EventKind::Put,
+            kv,
+            prev_kv: None,
+        };
+        let mut view = mirror.shared.view.write();
+        let changes = view.take_in(revision, vec![event]);
+        drop(mirror.shared.changes.send(Arc::new(changes)));
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_each_step_once_or_the_whole_copy() {
+        let client = Client::builder().endpoints(["127.0.0.1:1"]).build();
+        let mirror = Mirror::start(&client.unwrap(), "p/");
+        let (_, mut follower) = mirror.follow();
+        assert!(follower.try_next().is_none());
+        step(&mirror, 1);
+        let Some(Step::Changes(changes)) = follower.try_next() else {
+            panic!("a step is missing");
+        };
+        assert_eq!(changes.revision, 1);
+        assert!(follower.try_next().is_none());
+        let last = 2 + BATCHES_KEPT as i64;
+        (2..=last).for_each(|revision| step(&mirror, revision));
+        let Some(Step::Anew(view)) = follower.try_next() else {
+            panic!("it is too far behind");
+        };
+        assert_eq!(view.revision(), last);
+        assert!(follower.try_next().is_none());
+        step(&mirror, last + 1);
+        assert!(matches!(follower.try_next(), Some(Step::Changes(_))));
     }
 }

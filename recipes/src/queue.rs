@@ -1,13 +1,15 @@
 //! A queue: items are pushed, claimed by workers, and acknowledged.
 //!
 //! Owns the handle and what is set for a whole queue. Pushing is [`push`], taking is [`worker`],
-//! holding is [`claim`], looking is [`look`].
+//! holding is [`claim`], going from one item to the next is [`onward`], looking is [`look`].
 
+mod attempt;
 mod board;
 mod claim;
 mod feed;
 mod keys;
 mod look;
+mod onward;
 mod post;
 mod push;
 mod record;

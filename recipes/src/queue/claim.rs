@@ -8,7 +8,7 @@ use std::{ops::Deref, sync::Arc};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use handfast_core::{
-    Client, IntoBytes, KeyValue, Op,
+    Client, IntoBytes, KeyValue, Op, Txn, TxnResponse,
     held::{Grant, Held, Holder, Leave, Limits, Notice},
     session::{self, LostReason, Reaped, Unanswered},
 };
@@ -18,7 +18,7 @@ use super::{
     feed::Feed,
     post::Post,
     record::Ticket,
-    txns::{self, Back, Ending},
+    txns::{self, Acking, Back, Ending},
 };
 use crate::{Error, Kind, Tenure};
 
@@ -43,8 +43,8 @@ pub(super) struct Claimed {
 #[must_use = "dropping the claim gives the item back"]
 pub struct Claim {
     tenure: Tenure,
-    queue: Queue,
-    feed: Arc<Feed>,
+    pub(super) queue: Queue,
+    pub(super) feed: Arc<Feed>,
     returning: Returning,
 }
 
@@ -86,7 +86,7 @@ impl Claim {
         }
     }
 
-    fn claimed(&self) -> &Claimed {
+    pub(super) fn claimed(&self) -> &Claimed {
         &self.returning.claimed
     }
 
@@ -235,8 +235,8 @@ impl Leave for Returning {
 #[derive(Debug)]
 #[must_use = "nothing is acknowledged until commit() is called"]
 pub struct AckTxn {
-    claim: Claim,
-    ops: Vec<Op>,
+    pub(super) claim: Claim,
+    pub(super) ops: Vec<Op>,
 }
 
 /// An acknowledgement that was committed.
@@ -274,6 +274,22 @@ impl AckTxn {
     /// [`AckLost`](Error::AckLost): nothing was written. [`Client`](Error::Client) for operations
     /// that the server refuses; the item is given back then.
     pub async fn commit(self) -> Result<Acked, Error> {
+        let keys = Arc::clone(self.claim.queue.keys());
+        let (_, acked) = self
+            .send(&mut false, |client, acking| {
+                txns::ack(client, &keys, acking)
+            })
+            .await?;
+        Ok(acked)
+    }
+
+    /// Sends what `build` makes of it until it is answered. Sets `doubt` when no answer came and
+    /// it may have been, or may still be, carried out.
+    pub(super) async fn send(
+        self,
+        doubt: &mut bool,
+        build: impl Fn(&Client, &Acking) -> Txn,
+    ) -> Result<(TxnResponse, Acked), Error> {
         let Self { claim, ops } = self;
         let lost = |reason| Error::AckLost {
             queue: claim.queue.keys().shown(),
@@ -283,27 +299,30 @@ impl AckTxn {
         let held = claim.tenure.held();
         held.confirm().await.map_err(|gone| lost(gone.reason))?;
         held.leaving();
-        let (keys, ending) = (claim.queue.keys(), claim.returning.ending());
         let kept = claim.queue.history();
-        let outdated = claim.feed.look(|board| board.outdated(kept, MARKS_TAKEN));
+        let acking = Acking {
+            ending: claim.returning.ending(),
+            outdated: claim.feed.look(|board| board.outdated(kept, MARKS_TAKEN)),
+            ops,
+        };
         let epoch = &claim.claimed().post.epoch;
-        let mut doubt = false;
-        let ack = || txns::ack(epoch.client(), keys, &ending, &outdated, &ops);
-        let answer = match session::commit(epoch, &mut doubt, ack).await {
+        let sending = session::commit(epoch, doubt, || build(epoch.client(), &acking));
+        let answer = match sending.await {
             Ok(answer) => answer,
             Err(Unanswered::Lost(reason)) => return Err(lost(reason)),
             Err(Unanswered::Refused(error)) => return Err(error.into()),
         };
+        *doubt = false;
         let revision = if answer.succeeded {
             Some(answer.header.revision)
         } else {
-            txns::acked_before(&ending, &answer)?
+            txns::acked_before(&acking.ending, &answer)?
         };
         let Some(revision) = revision else {
             return Err(lost(held.found_gone().await));
         };
         held.end();
         claim.claimed().post.note(revision);
-        Ok(Acked { revision })
+        Ok((answer, Acked { revision }))
     }
 }

@@ -7,10 +7,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use handfast_core::{
     Client, Error, KeyValue, Mirror,
-    mirror::{Changes, Progress, Subscription},
+    mirror::{Follower, Progress, Step},
 };
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
@@ -29,6 +28,9 @@ const GRACE: Duration = Duration::from_millis(100);
 const GRACE_CLAIMS: u32 = 4;
 const GRACE_LIMIT: Duration = Duration::from_secs(2);
 
+/// How many of the oldest items are looked at for each worker, in search of one of its share.
+const SHARE: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Feed {
     keys: Keys,
@@ -40,7 +42,7 @@ pub(super) struct Feed {
 
 #[derive(Debug)]
 struct Inner {
-    changes: Subscription,
+    changes: Follower,
     board: Board,
     /// The items this handle's workers try right now, with the worker.
     tried: BTreeMap<String, String>,
@@ -169,7 +171,7 @@ impl Feed {
 
     pub(super) async fn open(client: &Client, keys: &Keys) -> Result<Arc<Self>, Error> {
         let mirror = Mirror::open(client, &keys.prefix).await?;
-        let (view, changes) = mirror.subscribe();
+        let (view, changes) = mirror.follow();
         let board = Board::of(keys, view.revision(), view.iter());
         let inner = Inner {
             changes,
@@ -228,17 +230,26 @@ impl Feed {
     fn catch_up(&self, inner: &mut Inner) {
         // Read before the changes: what is taken in then is at least this new.
         let revision = self.mirror.revision();
-        // A task's budget must not make changes look as if there were none.
-        while let Some(changes) = tokio::task::unconstrained(inner.changes.next()).now_or_never() {
-            let changes: Arc<Changes> = changes;
-            for change in &changes.changes {
-                inner.board.apply(&self.keys, change);
+        while let Some(step) = inner.changes.try_next() {
+            match step {
+                Step::Changes(changes) => {
+                    for change in &changes.changes {
+                        inner.board.apply(&self.keys, change);
+                    }
+                    if changes.reset {
+                        inner.board.revision = 0;
+                        inner.taken.clear();
+                    }
+                    inner.board.revision = inner.board.revision.max(changes.revision);
+                }
+                Step::Anew(view) => {
+                    // Revisions may have gone back.
+                    if view.revision() < inner.board.revision {
+                        inner.taken.clear();
+                    }
+                    inner.board = Board::of(&self.keys, view.revision(), view.iter());
+                }
             }
-            if changes.reset {
-                inner.board.revision = 0;
-                inner.taken.clear();
-            }
-            inner.board.revision = inner.board.revision.max(changes.revision);
         }
         inner.board.revision = inner.board.revision.max(revision);
         let revision = inner.board.revision;
@@ -309,6 +320,44 @@ impl Feed {
             return Pick::Bury(offer, trying);
         }
         Pick::Try(offer, trying)
+    }
+
+    /// An item for a worker that holds one and ends it now; none if those that wait need all.
+    ///
+    /// Many may ask before any of them is seen to have claimed something, so each has a share of
+    /// the items by itself: what another that is slow leaves alone is taken by those that wait.
+    pub(super) fn pick_beside(self: &Arc<Self>, asking: &Asking<'_>) -> Option<(Offer, Trying)> {
+        let mut inner = self.inner.lock();
+        self.catch_up(&mut inner);
+        let inner = &mut *inner;
+        let work = inner.board.claimable().next().is_some();
+        let ahead = inner.ahead(asking, work);
+        let mut workers = inner.board.workers.keys();
+        let many = workers.len();
+        let own = workers.position(|other| **other == *asking.own)?;
+        let (tried, taken) = (&inner.tried, &inner.taken);
+        let mut free = inner
+            .board
+            .claimable()
+            .filter(|id| !tried.contains_key(*id) && !taken.contains_key(*id))
+            .skip(ahead)
+            .take(many * SHARE);
+        let id = match asking.strict {
+            true => free.next(),
+            false => free.find(|id| share(id, many) == own),
+        };
+        let id = id?.to_owned();
+        drop(free);
+        let offer = self.offer(&inner.board, &id)?;
+        if offer.ticket.attempts >= asking.max_attempts {
+            return None;
+        }
+        inner.tried.insert(id.clone(), asking.own.to_owned());
+        let trying = Trying {
+            feed: Arc::clone(self),
+            id,
+        };
+        Some((offer, trying))
     }
 
     fn offer(&self, board: &Board, id: &str) -> Option<Offer> {
@@ -390,4 +439,13 @@ impl Inner {
         self.slow.retain(|own, _| workers.contains_key(own));
         ahead
     }
+}
+
+/// Which of `many` workers an item is for. Everybody must find the same.
+fn share(id: &str, many: usize) -> usize {
+    // FNV-1a, with its upper half folded in.
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    ((hash ^ hash >> 32) % many.max(1) as u64) as usize
 }

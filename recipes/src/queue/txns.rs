@@ -13,6 +13,9 @@ use super::{
 
 /// How many claims the Else branch of a lost claim tells of.
 const CLAIMS_TOLD: i64 = 128;
+/// How many operations and conditions fit beside those of an acknowledgement and a claim: servers
+/// take 128 all in all.
+const OPS_TOGETHER: usize = 100;
 
 /// A push: nothing is written where the id is in use, or was.
 pub(super) fn push(client: &Client, keys: &Keys, id: &str, payload: &Bytes, ticket: &Bytes) -> Txn {
@@ -46,29 +49,48 @@ pub(super) fn push(client: &Client, keys: &Keys, id: &str, payload: &Bytes, tick
 }
 
 /// A claim: one attempt more, written beside the claim and not on its lease.
-pub(super) fn claim(client: &Client, keys: &Keys, offer: &Offer, nonce: &str, lease: i64) -> Txn {
-    let mut when = unchanged(keys, offer);
-    when.extend([
-        Compare::mod_revision(keys.control()).eq(offer.control_revision),
-        Compare::mod_revision(keys.condition()).eq(offer.rule_revision),
-    ]);
-    let there = |key: &Bytes| Compare::create_revision(key).gt(0);
-    when.extend(offer.needs.iter().map(there));
-    let ticket = offer.ticket.claimed();
+pub(super) fn claim(client: &Client, keys: &Keys, taking: &Taking<'_>) -> Txn {
     client
         .txn()
-        .when(when)
-        .then([
-            Op::put(keys.claim(&offer.id), nonce).lease(lease),
-            Op::put(keys.ticket(&offer.id), record::value(&ticket)),
-        ])
-        .otherwise([
-            Op::get(keys.claim(&offer.id)),
-            Op::range(keys.claims())
-                .prefix()
-                .keys_only()
-                .limit(CLAIMS_TOLD),
-        ])
+        .when(taking.when(keys))
+        .then(taking.then(keys))
+        .otherwise(taking.told(keys))
+}
+
+/// What a claim is of, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taking<'a> {
+    pub(super) offer: &'a Offer,
+    pub(super) nonce: &'a str,
+    pub(super) lease: i64,
+}
+
+impl Taking<'_> {
+    fn when(&self, keys: &Keys) -> Vec<Compare> {
+        let offer = self.offer;
+        let mut when = unchanged(keys, offer);
+        when.extend([
+            Compare::mod_revision(keys.control()).eq(offer.control_revision),
+            Compare::mod_revision(keys.condition()).eq(offer.rule_revision),
+        ]);
+        let there = |key: &Bytes| Compare::create_revision(key).gt(0);
+        when.extend(offer.needs.iter().map(there));
+        when
+    }
+
+    fn then(&self, keys: &Keys) -> [Op; 2] {
+        let id = &self.offer.id;
+        let ticket = self.offer.ticket.claimed();
+        [
+            Op::put(keys.claim(id), self.nonce).lease(self.lease),
+            Op::put(keys.ticket(id), record::value(&ticket)),
+        ]
+    }
+
+    fn told(&self, keys: &Keys) -> [Op; 2] {
+        let all = Op::range(keys.claims()).prefix().keys_only();
+        [Op::get(keys.claim(&self.offer.id)), all.limit(CLAIMS_TOLD)]
+    }
 }
 
 /// The item is as it was seen, and nobody has it.
@@ -122,34 +144,72 @@ impl Ending {
     }
 }
 
-/// An acknowledgement with the caller's own `ops`; `outdated` are marks nobody needs any more.
-pub(super) fn ack(
-    client: &Client,
-    keys: &Keys,
-    ending: &Ending,
-    outdated: &[String],
-    ops: &[Op],
-) -> Txn {
-    let done = Done {
-        token: ending.token,
-        nonce: ending.before.nonce.clone(),
-    };
-    let mut then = vec![
-        Op::delete(keys.item(&ending.id)),
-        Op::delete(keys.claim(&ending.id)),
-        Op::delete(keys.ticket(&ending.id)),
-        Op::put(keys.done(&ending.id), record::value(&done)),
-    ];
-    then.extend(ending.idle());
-    let opens = ending.before.opens.as_ref();
-    then.extend(opens.map(|gate| Op::put(keys.gate(gate), &*ending.id)));
-    then.extend(outdated.iter().map(|id| Op::delete(keys.done(id))));
-    then.extend(ops.iter().cloned());
+/// What an acknowledgement is of, with the caller's own `ops`; `outdated` are marks nobody needs
+/// any more.
+#[derive(Debug, Clone)]
+pub(super) struct Acking {
+    pub(super) ending: Ending,
+    pub(super) outdated: Vec<String>,
+    pub(super) ops: Vec<Op>,
+}
+
+impl Acking {
+    fn then(&self, keys: &Keys) -> Vec<Op> {
+        let ending = &self.ending;
+        let done = Done {
+            token: ending.token,
+            nonce: ending.before.nonce.clone(),
+        };
+        let mut then = vec![
+            Op::delete(keys.item(&ending.id)),
+            Op::delete(keys.claim(&ending.id)),
+            Op::delete(keys.ticket(&ending.id)),
+            Op::put(keys.done(&ending.id), record::value(&done)),
+        ];
+        let opens = ending.before.opens.as_ref();
+        then.extend(opens.map(|gate| Op::put(keys.gate(gate), &*ending.id)));
+        then.extend(self.outdated.iter().map(|id| Op::delete(keys.done(id))));
+        then.extend(self.ops.iter().cloned());
+        then
+    }
+}
+
+/// An acknowledgement.
+pub(super) fn ack(client: &Client, keys: &Keys, acking: &Acking) -> Txn {
+    let mut then = acking.then(keys);
+    then.extend(acking.ending.idle());
     client
         .txn()
-        .when([ending.guard(keys)])
+        .when([acking.ending.guard(keys)])
         .then(then)
-        .otherwise([Op::get(keys.done(&ending.id))])
+        .otherwise([Op::get(keys.done(&acking.ending.id))])
+}
+
+/// An acknowledgement and, if it can be had, the claim of another item by the same worker, which
+/// is not idle in between. A late copy of it claims nothing: its guard is not true again.
+pub(super) fn ack_and_claim(
+    client: &Client,
+    keys: &Keys,
+    acking: &Acking,
+    taking: &Taking<'_>,
+) -> Txn {
+    let untaken = taking.told(keys).into_iter().chain(acking.ending.idle());
+    let claim = Op::txn(taking.when(keys), taking.then(keys), untaken);
+    let mut then = acking.then(keys);
+    then.push(claim);
+    client
+        .txn()
+        .when([acking.ending.guard(keys)])
+        .then(then)
+        .otherwise([
+            Op::get(keys.done(&acking.ending.id)),
+            Op::get(keys.claim(&taking.offer.id)),
+        ])
+}
+
+/// Whether [`ack_and_claim`] has few enough operations for any server.
+pub(super) fn fit_together(ops: &[Op], offer: &Offer) -> bool {
+    ops.len() + offer.needs.len() <= OPS_TOGETHER
 }
 
 /// The revision of an [`ack`] that was carried out before, as its Else branch tells.

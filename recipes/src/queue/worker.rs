@@ -6,15 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use handfast_core::{
-    Backoff, Client, Compare, Op, TxnResponse,
-    session::{self, Unanswered},
-};
+use handfast_core::{Backoff, Compare, Op, session};
 use tokio::time::timeout;
 
 use super::{
     Queue,
-    claim::{Claim, Claimed},
+    attempt::{Attempt, settle},
+    claim::Claim,
     feed::{Asking, Feed, Here, Offer, Pick, Trying},
     post::Post,
     txns,
@@ -39,6 +37,7 @@ pub struct Worker {
     once: bool,
     timeout: Option<Duration>,
     post: Option<Arc<Post>>,
+    tries: u64,
 }
 
 impl Worker {
@@ -50,6 +49,7 @@ impl Worker {
             once,
             timeout: None,
             post: None,
+            tries: 0,
         }
     }
 
@@ -101,6 +101,35 @@ impl Worker {
         }
     }
 
+    /// How many claims it has sent, also those that another worker was faster with.
+    #[must_use]
+    pub fn tries(&self) -> u64 {
+        self.tries
+    }
+
+    /// An item that can be claimed with the acknowledgement of one that `post` holds, if there is
+    /// one now that is not left to others.
+    pub(super) fn beside(&mut self, feed: &Arc<Feed>, post: &Arc<Post>) -> Option<Attempt> {
+        // A claim of another worker, or of an epoch before, says nothing of this worker.
+        let own = self.post.as_ref().filter(|own| Arc::ptr_eq(own, post))?;
+        let asking = Asking {
+            own: &own.own,
+            seen: 0,
+            // Whoever waits goes first.
+            registered: false,
+            strict: self.strict,
+            max_attempts: self.max_attempts,
+            beaten: 0,
+        };
+        let (offer, trying) = feed.pick_beside(&asking)?;
+        self.tries += 1;
+        Some(Attempt::new(own, offer, trying))
+    }
+
+    pub(super) fn most_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
     async fn claim(&mut self) -> Result<Option<Claim>, Error> {
         let feed = self.queue.feed().await?;
         let chance = self.queue.client().chance().clone();
@@ -129,6 +158,7 @@ impl Worker {
             };
             match feed.pick(&asking, chance.factor(0.0, 1.0)) {
                 Pick::Try(offer, trying) => {
+                    self.tries += 1;
                     let attempt = Attempt::new(&post, offer, trying);
                     if let Some(claimed) = attempt.claim(&feed).await? {
                         let claim = Claim::begin(&self.queue, &feed, claimed, self.max_attempts);
@@ -181,15 +211,6 @@ impl Worker {
     }
 }
 
-/// A lost epoch is no error here: the next one is taken.
-fn settle<T>(answer: Result<T, Unanswered>) -> Result<Option<T>, Error> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(Unanswered::Lost(_)) => Ok(None),
-        Err(Unanswered::Refused(error)) => Err(error.into()),
-    }
-}
-
 async fn bury(post: &Post, offer: &Offer, trying: Trying) -> Result<(), Error> {
     let mut doubt = false;
     let bury = || txns::bury(post.epoch.client(), &post.keys, offer);
@@ -216,92 +237,4 @@ async fn open(post: &Post, mark: Bytes, rule_revision: i64) -> Result<(), Error>
         post.note(answer.header.revision);
     }
     Ok(())
-}
-
-/// A claim on its way. Dropping it takes it back in the background, whatever became of it.
-struct Attempt {
-    post: Arc<Post>,
-    offer: Offer,
-    nonce: String,
-    doubtful: bool,
-    _trying: Trying,
-}
-
-impl Attempt {
-    fn new(post: &Arc<Post>, offer: Offer, trying: Trying) -> Self {
-        Self {
-            post: Arc::clone(post),
-            offer,
-            nonce: post.nonce(),
-            doubtful: false,
-            _trying: trying,
-        }
-    }
-
-    /// Claims the item; `None` if another was faster, or the epoch is lost.
-    async fn claim(mut self, feed: &Feed) -> Result<Option<Claimed>, Error> {
-        // While it is under way, dropping this future leaves its fate open.
-        self.doubtful = true;
-        let mut doubt = false;
-        let (post, offer) = (&self.post, &self.offer);
-        let lease = post.epoch.lease();
-        let claim = || txns::claim(post.epoch.client(), &post.keys, offer, &self.nonce, lease);
-        let begun = tokio::time::Instant::now();
-        let answer = session::commit(&post.epoch, &mut doubt, claim).await;
-        feed.took(begun.elapsed());
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(unanswered) => {
-                self.doubtful = doubt;
-                return settle::<TxnResponse>(Err(unanswered)).map(|_| None);
-            }
-        };
-        let revision = answer.header.revision;
-        let token = if answer.succeeded {
-            Some(revision)
-        } else {
-            let claim = answer.range(0)?.kvs.first();
-            let mine = claim.filter(|pair| pair.value == self.nonce.as_bytes());
-            mine.map(|pair| pair.create_revision)
-        };
-        let Some(token) = token else {
-            // A late copy finds a claim, or something else changed for good.
-            self.doubtful = false;
-            feed.taken(feed.claimed(&answer.range(1)?.kvs), revision);
-            feed.taken(std::iter::once(&*self.offer.id), revision);
-            return Ok(None);
-        };
-        if self.post.epoch.check().is_err() {
-            return Ok(None);
-        }
-        self.doubtful = false;
-        self.post.note(token);
-        feed.taken(std::iter::once(&*self.offer.id), token);
-        Ok(Some(Claimed {
-            post: Arc::clone(&self.post),
-            id: self.offer.id.clone(),
-            item: Arc::clone(&self.offer.item),
-            before: self.offer.ticket.clone(),
-            token,
-        }))
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.doubtful {
-            return;
-        }
-        let (post, offer, nonce) = (
-            Arc::clone(&self.post),
-            self.offer.clone(),
-            std::mem::take(&mut self.nonce),
-        );
-        let epoch = post.epoch.clone();
-        let job = move |client: Client| {
-            let withdraw = txns::withdraw(&client, &post.keys, &offer, &nonce).repeatable();
-            async move { withdraw.commit().await.map(drop) }
-        };
-        drop(epoch.reap(self.post.keys.prefix.clone(), job));
-    }
 }

@@ -25,6 +25,7 @@ mod once;
 mod queue;
 mod queue_conditions;
 mod queue_costs;
+mod queue_onward;
 mod replies;
 mod round_trips;
 mod service;

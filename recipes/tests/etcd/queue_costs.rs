@@ -60,6 +60,16 @@ async fn each_step_of_a_queue_is_one_call() {
     costs.row("a worker claims again", 1, &relay);
     soon(claimed.ack().commit()).await.unwrap();
     costs.row("and acknowledges", 1, &relay);
+    for id in ["d", "e"] {
+        push(&queue, id).await;
+    }
+    let claimed = soon(worker.next()).await.unwrap().unwrap();
+    soon(queue.list()).await.unwrap();
+    relay.take_log();
+    let going = claimed.ack().commit_and_next(&mut worker);
+    let next = soon(going).await.unwrap().1.unwrap();
+    costs.row("an ack with the claim of the next item", 1, &relay);
+    soon(next.ack().commit()).await.unwrap();
     costs.check();
 }
 

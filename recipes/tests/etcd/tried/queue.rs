@@ -10,6 +10,7 @@ use crate::queue::{claim, push, rest};
 try_out!(a_push, Push);
 try_out!(a_claim, Take);
 try_out!(an_ack, Ack);
+try_out!(an_ack_that_goes_on, Onward);
 try_out!(a_nack, Nack);
 try_out!(a_release, Release);
 
@@ -130,28 +131,68 @@ impl Recipe for Ack {
     }
 
     async fn check(self, world: &World, end: &End) {
-        // An acknowledgement whose caller went may arrive until the item is claimed again.
+        acknowledged_with_its_write(world, end).await;
+    }
+}
+
+/// Acknowledged with a write of its own, and the next one claimed with it.
+struct Onward;
+
+impl Recipe for Onward {
+    const STEM: &'static str = "onward";
+
+    async fn set_up(world: &World) -> Self {
         let queue = world.other.queue(&world.name);
-        until(|| async {
-            if rest(&world.client, &world.name).await.is_empty() {
-                return Some(());
-            }
-            let mut worker = queue.claim().timeout(Duration::from_millis(200));
-            if let Ok(Some(claim)) = worker.next().await {
-                claim.ack().commit().await.unwrap();
-            }
-            None
-        })
-        .await;
-        // Both at one revision, and written at one.
-        let both = ["-out", "/done/a"].map(|key| Op::get(format!("{}{key}", world.name)));
-        let both = world.client.txn().then(both).commit().await.unwrap();
-        let [out, done] = [0, 1].map(|at| both.range(at).unwrap().kvs.first());
-        let done = done.expect("somebody acknowledged it");
-        match out {
-            Some(out) => assert_eq!((out.version, out.mod_revision), (1, done.mod_revision)),
-            None => assert!(!matches!(end, End::Done), "acknowledged without its write"),
+        push(&queue, "a").await;
+        push(&queue, "b").await;
+        Self
+    }
+
+    async fn run(&mut self, hf: &Handfast, world: &World) -> Result<(), Error> {
+        let mut worker = hf.queue(&world.name).worker();
+        let claim = worker.next().await?.expect("not drained");
+        claim.check()?;
+        assert_eq!(claim.id(), "a");
+        let out = format!("{}-out", world.name);
+        let ack = claim.ack().put(out, "x");
+        let (acked, next) = ack.commit_and_next(&mut worker).await?;
+        if let Some(next) = next {
+            assert_eq!((next.id(), next.attempt()), ("b", 1));
+            assert!(next.token() >= acked.revision);
         }
+        Ok(())
+    }
+
+    async fn check(self, world: &World, end: &End) {
+        acknowledged_with_its_write(world, end).await;
+        let done = format!("{}/done/b", world.name);
+        assert!(world.client.get(done).await.unwrap().is_some());
+    }
+}
+
+/// The item `a` is acknowledged at last, with its write or before anybody wrote.
+async fn acknowledged_with_its_write(world: &World, end: &End) {
+    // An acknowledgement whose caller went may arrive until the item is claimed again.
+    let queue = world.other.queue(&world.name);
+    until(|| async {
+        if rest(&world.client, &world.name).await.is_empty() {
+            return Some(());
+        }
+        let mut worker = queue.claim().timeout(Duration::from_millis(200));
+        if let Ok(Some(claim)) = worker.next().await {
+            claim.ack().commit().await.unwrap();
+        }
+        None
+    })
+    .await;
+    // Both at one revision, and written at one.
+    let both = ["-out", "/done/a"].map(|key| Op::get(format!("{}{key}", world.name)));
+    let both = world.client.txn().then(both).commit().await.unwrap();
+    let [out, done] = [0, 1].map(|at| both.range(at).unwrap().kvs.first());
+    let done = done.expect("somebody acknowledged it");
+    match out {
+        Some(out) => assert_eq!((out.version, out.mod_revision), (1, done.mod_revision)),
+        None => assert!(!matches!(end, End::Done), "acknowledged without its write"),
     }
 }
 
