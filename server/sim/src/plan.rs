@@ -133,7 +133,6 @@ impl Plan {
             (500, 50)
         };
         let delay = 1 + dice.below(5) as u64;
-        let mut flush = dice.branch("flush");
         let mut plan = Plan {
             members: members.unwrap_or(usual),
             clients: 4 + dice.below(4),
@@ -141,11 +140,7 @@ impl Plan {
                 heartbeat: Duration::from_millis(heartbeat),
                 election: Duration::from_millis(election),
                 log_tail: if dice.per_mille(500) { 20 } else { 5_000 },
-                // Often as servers do it; else more of the log is read after a crash.
-                flush_every: match flush.below(4) {
-                    0 => Duration::from_millis(100),
-                    _ => flush.millis(400..2_000),
-                },
+                flush_every: Duration::from_millis(100),
             },
             kinds,
             chaos: dice.millis(20_000..40_000),
