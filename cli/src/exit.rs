@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn every_code_is_named_in_the_help_and_in_the_book() {
         let used = include_str!("exit.rs").lines().filter_map(|line| {
-            let (name, code) = line.strip_prefix("pub(crate) const ")?.split_once(": i32 = ")?;
+            let (name, code) = line
+                .strip_prefix("pub(crate) const ")?
+                .split_once(": i32 = ")?;
             Some((name, code.trim_end_matches(';')))
         });
         let used: Vec<(&str, &str)> = used.collect();
@@ -133,7 +135,10 @@ mod tests {
             };
             let told = |line: &str| line.trim_start().starts_with(&format!("{code} "));
             assert!(HELP.lines().any(told), "{name} is not in the help");
-            assert!(BOOK.contains(&format!("| {code} |")), "{name} is not in the book");
+            assert!(
+                BOOK.contains(&format!("| {code} |")),
+                "{name} is not in the book"
+            );
         }
     }
 

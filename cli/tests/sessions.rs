@@ -137,7 +137,10 @@ fn a_killed_session_loses_its_lock_to_the_next_and_its_command_is_stopped() {
         let said = server.say(&["sessions", "kill", &which, "--why", "it hangs"]);
         assert!(said.contains("holds x") && said.contains(&host), "{said}");
         let told = first.wait_for("killed by").pop().unwrap();
-        assert!(told.contains(&host) && told.ends_with(": it hangs"), "{told}");
+        assert!(
+            told.contains(&host) && told.ends_with(": it hangs"),
+            "{told}"
+        );
         assert_eq!(first.end(), Some(76));
         next.wait_for("next");
         assert_eq!(next.end(), Some(0));
