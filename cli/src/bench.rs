@@ -88,6 +88,9 @@ pub(crate) struct BenchArgs {
     /// Workers that put items into a queue and take them
     #[arg(long, default_value_t = 8, value_parser = at_least_one)]
     queue_workers: usize,
+    /// These workers are one program, with one connection and one copy of the queue
+    #[arg(long)]
+    queue_together: bool,
     /// How long a round lasts [default: 3s, with --vs 1s]
     #[arg(long, value_parser = duration, conflicts_with = "ops")]
     duration: Option<Duration>,

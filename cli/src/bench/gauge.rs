@@ -39,6 +39,7 @@ pub(super) struct Gauge {
     counting: Cell<bool>,
     stopped: Cell<bool>,
     operations: Cell<u64>,
+    tries: Cell<u64>,
     latencies: RefCell<Histogram<u64>>,
     begun: Notify,
     finished: Notify,
@@ -49,6 +50,8 @@ pub(super) struct Gauge {
 #[derive(Debug, Clone)]
 pub(super) struct Round {
     pub(super) operations: u64,
+    /// How often workers tried what only one of them can have; 0 if they did not say.
+    pub(super) tries: u64,
     pub(super) elapsed: Duration,
     /// CPU time of the server in the same span, if all its processes are known.
     pub(super) cpu: Option<Duration>,
@@ -65,6 +68,7 @@ impl Gauge {
             counting: Cell::new(false),
             stopped: Cell::new(false),
             operations: Cell::new(0),
+            tries: Cell::new(0),
             latencies: RefCell::new(latencies),
             begun: Notify::new(),
             finished: Notify::new(),
@@ -102,6 +106,13 @@ impl Gauge {
         let used_up = |budget| matches!(budget, Budget::Ops(limit) if operations >= limit);
         if matches!(self.pace, Pace::Steady { budget, .. } if used_up(budget)) {
             self.finish();
+        }
+    }
+
+    /// Counts what workers tried for the operations: more than those, if others were faster.
+    pub(super) fn tried(&self, tries: u64) {
+        if self.counting.get() {
+            self.tries.set(self.tries.get() + tries);
         }
     }
 
@@ -159,6 +170,7 @@ impl Gauge {
         let latencies = self.latencies.borrow();
         Ok(Round {
             operations,
+            tries: self.tries.get(),
             elapsed,
             cpu: cpu_after
                 .zip(cpu_before)
@@ -189,6 +201,10 @@ impl Gauge {
 impl Round {
     pub(super) fn rate(&self) -> f64 {
         self.operations as f64 / self.elapsed.as_secs_f64()
+    }
+
+    pub(super) fn tries_each(&self) -> Option<f64> {
+        (self.tries > 0).then(|| self.tries as f64 / self.operations.max(1) as f64)
     }
 
     /// Microseconds of the server's CPU time per operation.

@@ -26,6 +26,7 @@ pub(super) struct Summary {
 struct Figures {
     cpu_micros: Option<f64>,
     rate: Option<f64>,
+    tries_each: Option<f64>,
     /// In microseconds, in the order of `PERCENTILES`.
     latencies: [Option<f64>; 5],
 }
@@ -47,6 +48,7 @@ impl Summary {
         Figures {
             cpu_micros: over(&Round::cpu_micros),
             rate: over(&|round| Some(round.rate())),
+            tries_each: over(&Round::tries_each),
             latencies: [0, 1, 2, 3, 4]
                 .map(|which| over(&|round| Some(round.percentiles[which] as f64 / 1e3))),
         }
@@ -65,6 +67,9 @@ impl Figures {
         let mut object = json!({ "server_cpu_us_per_op": self.cpu_micros, "ops_per_s": self.rate });
         for (name, latency) in PERCENTILES.iter().zip(self.latencies) {
             object[format!("{name}_us")] = json!(latency);
+        }
+        if let Some(tries) = self.tries_each {
+            object["tries_per_op"] = json!(tries);
         }
         object
     }
@@ -125,6 +130,9 @@ pub(super) fn print(
         let figures: Vec<String> = summary.median().all().into_iter().map(number).collect();
         output.line(row(&name, &summary.label, &figures))?;
         name.clear();
+        if let Some(tries) = summary.median().tries_each {
+            output.line(format!("{:16}{tries:.3} tries per operation", ""))?;
+        }
     }
     if let Some(ratios) = ratios(summaries) {
         let ratios: Vec<String> = ratios.into_iter().map(times).collect();
@@ -227,6 +235,7 @@ mod tests {
     fn summary(cpu_micros: &[u64]) -> Summary {
         let round = |cpu: &u64| Round {
             operations: 1000,
+            tries: 0,
             elapsed: Duration::from_secs(1),
             cpu: Some(Duration::from_millis(*cpu)),
             percentiles: [1000, 2000, 3000, 4000, 5000],

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use handfast::{Handfast, Queue};
+use handfast::{Claim, Handfast, Queue};
 use handfast_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use handfast_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use handfast_proto::etcdserverpb::request_op::Request;
@@ -17,10 +17,11 @@ use handfast_proto::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
 };
 use handfast_proto::mvccpb::KeyValue;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use super::super::target::{key, refused};
+use super::super::target::key;
 use super::kv::op;
+use super::recipe::{programs, status};
 use super::{Arena, Worker, for_each, workers};
 use crate::exit::Failure;
 
@@ -31,10 +32,17 @@ fn name() -> Bytes {
     key(format_args!("queue/{round:08}"))
 }
 
-/// Each worker is a program of its own: it has a session and follows the queue.
+/// Each worker is a program of its own, with connection, session and copy of the queue, unless
+/// all shall be one program.
 pub(super) async fn recipe(arena: &Rc<Arena>) -> Result<Vec<Worker>, Failure> {
+    let count = match arena.args.queue_together {
+        true => 1,
+        false => arena.args.queue_workers,
+    };
+    let all = programs(arena, count).await?;
     let name = name();
-    let filler = open(arena, &name).map_err(|status| refused(&status))?.1;
+    let queues: Vec<Queue> = all.iter().map(|one| one.queue(&name)).collect();
+    let filler = queues[0].clone();
     for_each(arena, arena.args.depth, move |arena, _| {
         let filler = filler.clone();
         async move {
@@ -43,37 +51,45 @@ pub(super) async fn recipe(arena: &Rc<Arena>) -> Result<Vec<Worker>, Failure> {
         }
     })
     .await?;
-    Ok(workers(arena, arena.args.queue_workers, move |arena, _| {
-        take_turns(arena, name.clone())
-    }))
+    Ok(workers(
+        arena,
+        arena.args.queue_workers,
+        move |arena, index| {
+            let (program, queue) = (&all[index % all.len()], &queues[index % all.len()]);
+            take_turns(arena, program.clone(), queue.clone())
+        },
+    ))
 }
 
-fn open(arena: &Arena, name: &Bytes) -> Result<(Handfast, Queue), Status> {
-    let handfast = Handfast::builder().endpoints(&arena.endpoints).build();
-    let handfast = handfast.map_err(status)?;
-    let queue = handfast.queue(name);
-    Ok((handfast, queue))
-}
-
-/// Pushes one, takes one: the queue keeps its length.
-async fn take_turns(arena: Rc<Arena>, name: Bytes) -> Result<(), Status> {
-    let (handfast, queue) = open(&arena, &name)?;
+/// Pushes one and goes on to the next: the queue keeps its length.
+async fn take_turns(arena: Rc<Arena>, program: Handfast, queue: Queue) -> Result<(), Status> {
     let mut worker = queue.worker();
+    let mut held: Option<Claim> = None;
+    let mut tries = 0;
     while arena.gauge.goes_on() {
         let start = Instant::now();
         let push = queue.push(arena.value.clone());
         push.send().await.map_err(status)?;
-        if let Some(claim) = worker.next().await.map_err(status)? {
-            claim.ack().commit().await.map_err(status)?;
-        }
+        let claim = match held.take() {
+            Some(claim) => Some(claim),
+            None => worker.next().await.map_err(status)?,
+        };
+        let Some(claim) = claim else { break };
+        let next = claim.ack().commit_and_next(&mut worker).await;
+        held = next.map_err(status)?.1;
         arena.gauge.record(start);
+        arena.gauge.tried(worker.tries() - tries);
+        tries = worker.tries();
     }
-    drop(worker);
-    handfast.close().await.map_err(status)
-}
-
-fn status(error: handfast::Error) -> Status {
-    Status::new(Code::Unknown, error.to_string())
+    if let Some(claim) = held {
+        claim.release().await.map_err(status)?;
+    }
+    drop((worker, queue));
+    // The others may still need the session they share.
+    if arena.args.queue_together {
+        return Ok(());
+    }
+    program.close().await.map_err(status)
 }
 
 /// As etcd's Go client does it.
