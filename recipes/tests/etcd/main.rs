@@ -10,6 +10,7 @@ mod cluster;
 mod config;
 mod config_publish;
 mod config_snapshot;
+mod conformance;
 mod contention;
 mod election;
 mod faults;
