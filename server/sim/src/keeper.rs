@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Keeper {
     client: Client,
     recorder: Recorder,
+    /// Whether a progress notification comes after the events before it.
+    progress_is_true: bool,
     kept: Mutex<Vec<Event>>,
     /// The last revision kept; one reader at a time.
     to: tokio::sync::Mutex<i64>,
@@ -27,9 +29,21 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(client: Client, recorder: &Recorder) -> Arc<Keeper> {
+        Keeper::of(client, recorder, true)
+    }
+
+    /// Reads from a server whose progress notifications can be ahead of the events, as those of
+    /// etcd 3.4 are.
+    #[cfg(test)]
+    pub(crate) fn without_progress(client: Client, recorder: &Recorder) -> Arc<Keeper> {
+        Keeper::of(client, recorder, false)
+    }
+
+    fn of(client: Client, recorder: &Recorder, progress_is_true: bool) -> Arc<Keeper> {
         Arc::new(Keeper {
             client,
             recorder: recorder.clone(),
+            progress_is_true,
             kept: Mutex::default(),
             to: tokio::sync::Mutex::new(1),
         })
@@ -98,6 +112,7 @@ impl Keeper {
                     Some(Ok(WatchEvent::Compacted { compact_revision })) => {
                         return Err(format!("compacted up to {compact_revision}"));
                     }
+                    Some(Ok(_)) if !self.progress_is_true => {}
                     Some(Ok(WatchEvent::Progress { revision })) => reached = revision,
                     Some(Ok(_)) => stream.request_progress(),
                     Some(Err(error)) => return Err(error.to_string()),

@@ -10,7 +10,10 @@ mod multi;
 mod once;
 mod process;
 mod queue;
+#[cfg(test)]
+mod real;
 mod service;
+mod stage;
 mod tenure;
 mod world;
 
@@ -34,6 +37,7 @@ use crate::trace::Trace;
 use crate::workload::helper;
 use crowd::Crowd;
 use process::Process;
+use stage::Stage;
 use world::World;
 
 /// How long it takes at most, without faults, until something is noticed that is there.
@@ -126,8 +130,16 @@ async fn play(
     if !cluster.settled(FOUND_WITHIN).await {
         return Err(format!("no leader within {FOUND_WITHIN:?} of the founding"));
     }
-    let world = World::new(cluster, dice, order.mutation)?;
-    let clock = tokio::spawn(Arc::clone(&world).keep_time());
+    let stage = (
+        Stage::simulated(cluster),
+        helper(cluster, &cluster.endpoints())?,
+    );
+    let world = World::new(stage, dice, order.mutation);
+    let machines = cluster.machines.clone();
+    let clock = tokio::spawn(Arc::clone(&world).keep_time(move || {
+        let highest = machines.iter().map(|machine| machine.highest_revision());
+        std::future::ready(highest.max().unwrap_or(0))
+    }));
     let keeper = Keeper::new(helper(cluster, &cluster.endpoints())?, &Recorder::new());
     let crowd = Crowd::new(&world, &keeper, prey(recipe));
     let tasks = seats(&crowd, &world, plan.clients, recipe);

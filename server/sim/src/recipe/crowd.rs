@@ -76,7 +76,7 @@ impl Crowd {
         let process = match Process::new(&self.world, seat, count) {
             Ok(process) => process,
             Err(why) => {
-                self.world.cluster.problem(format!("no program: {why}"));
+                (self.world.stage.problem)(format!("no program: {why}"));
                 return false;
             }
         };
@@ -161,15 +161,15 @@ impl Crowd {
     /// A program loses some members or all.
     async fn cut(&self, victim: &Process) {
         let all = self.draw(|dice| dice.per_mille(500));
-        let net = &self.world.cluster.net;
-        for machine in &self.world.cluster.machines {
+        let stage = &self.world.stage;
+        for server in &stage.servers {
             if all || self.draw(|dice| dice.per_mille(500)) {
-                net.part(&[victim.place], &[machine.place]);
+                stage.net.part(&[victim.place], &[*server]);
             }
         }
         let span = self.draw(|dice| dice.millis(300..7_000));
         sleep(span).await;
-        net.heal();
+        stage.net.heal();
     }
 
     /// An operator ends a program's session.

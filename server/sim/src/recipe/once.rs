@@ -77,8 +77,8 @@ async fn run(process: &Process, at: usize, tenure: Tenure) -> Result<String, &'s
     });
     let steps = process.draw(|dice| dice.range(1..40));
     for _ in 0..steps {
-        sleep(Duration::from_millis(25)).await;
         let now = process.now();
+        sleep(Duration::from_millis(25)).await;
         process
             .world
             .write(|story| story.once[at].runs[index].span.to = now);

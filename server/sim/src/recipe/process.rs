@@ -20,12 +20,8 @@ use crate::net::Place;
 use crate::subject::Mutation;
 use crate::workload::wired;
 
-/// How much sessions expect clock rates to differ; more than any fault lets them.
-const EXPECTED_DRIFT: f64 = 0.05;
 /// How wrong a clock may go, in millionths; the members' go wrong, too.
 const DRIFT_PPM: u64 = 20_000;
-/// Seconds a session outlives its program.
-const TTL: std::ops::Range<u64> = 2..5;
 
 /// A program from its start to its end.
 pub(crate) struct Process {
@@ -54,14 +50,17 @@ impl Process {
         if world.mutation == Some(Mutation::SlowClock) && seat == 0 {
             clock.drift(-500_000);
         }
-        let (seed, ttl) = (dice.next(), Duration::from_secs(dice.range(TTL)));
-        let (session_clock, net) = (clock.clone(), world.cluster.net.clone());
+        let stage = &world.stage;
+        let seed = dice.next();
+        let ttl = Duration::from_secs(dice.range(stage.ttl.clone()));
+        let drift = stage.expected_drift;
+        let (session_clock, net) = (clock.clone(), stage.net.clone());
         let handfast = Handfast::builder()
-            .endpoints(world.cluster.endpoints())
+            .endpoints(stage.endpoints.clone())
             .request_timeout(Duration::from_secs(2))
             .ttl(ttl)
             .app_name(&name)
-            .session(|options| options.clock(Arc::new(session_clock)).drift(EXPECTED_DRIFT))
+            .session(|options| options.clock(Arc::new(session_clock)).drift(drift))
             .client(|builder| wired(builder, &net, place, seed))
             .build()
             .map_err(|error| error.to_string())?;
@@ -125,10 +124,10 @@ impl Process {
     /// The process is gone within one instant; nothing of it reaches the network any more.
     pub(crate) fn crash(&self) {
         self.world
-            .cluster
+            .stage
             .trace
             .note(format_args!("crash {}", self.name));
-        self.world.cluster.net.bury(self.place);
+        self.world.stage.net.bury(self.place);
         self.end();
         self.life.cancel();
     }
@@ -145,12 +144,12 @@ impl Process {
     /// it.
     pub(crate) async fn pause(&self, span: Duration) {
         self.world
-            .cluster
+            .stage
             .trace
             .note(format_args!("pause {} {span:?}", self.name));
         self.asleep.send_replace(true);
         self.clock.stand_still();
-        self.world.cluster.net.freeze(self.place);
+        self.world.stage.net.freeze(self.place);
         sleep(span).await;
         self.wake().await;
     }
@@ -161,7 +160,7 @@ impl Process {
         self.asleep.send_replace(false);
         // Own code may run before the network's news are read.
         sleep(Duration::from_millis(2)).await;
-        self.world.cluster.net.thaw(self.place);
+        self.world.stage.net.thaw(self.place);
     }
 
     /// Lets the clock run at another rate.

@@ -169,11 +169,12 @@ async fn one(process: &Process, claim: Guard) {
     let until = now + process.draw(|dice| dice.range(10..700)) * 1_000_000;
     loop {
         process.awake().await;
+        let now = process.now();
         if tenure.check().is_err() {
             return end(Claimed::Lost);
         }
-        edit(&|claim, now| claim.checked = now);
-        if process.now() >= until {
+        edit(&|claim, _| claim.checked = now);
+        if now >= until {
             break;
         }
         let pause = process.draw(|dice| dice.millis(5..40));

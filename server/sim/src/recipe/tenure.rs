@@ -74,11 +74,11 @@ impl Note {
         });
     }
 
-    /// A check says that it is held.
-    pub(super) fn checked(&self) {
-        self.edit(|hold, now| {
+    /// A check that began at `at` says that it is held.
+    pub(super) fn checked(&self, at: u64) {
+        self.edit(|hold, _| {
             if let Some(told) = &mut hold.told {
-                told.checked = now;
+                told.checked = told.checked.max(at);
             }
         });
     }
@@ -240,7 +240,7 @@ pub(super) async fn one(
     note.told(tenure.token(), tenure.lease());
     if !keep(process, &tenure, &note).await {
         if errs == Some(Mutation::BelievesOn) {
-            believe_on(&note).await;
+            believe_on(process, &note).await;
         }
         note.lost();
         return;
@@ -261,11 +261,12 @@ pub(super) async fn keep(process: &Process, tenure: &Tenure, note: &Note) -> boo
     let until = process.now() + process.draw(|dice| dice.range(50..1_500)) * 1_000_000;
     loop {
         process.awake().await;
+        let now = process.now();
         if tenure.check().is_err() {
             return false;
         }
-        note.checked();
-        if process.now() >= until {
+        note.checked(now);
+        if now >= until {
             return true;
         }
         match process.draw(|dice| dice.below(20)) {
@@ -352,7 +353,7 @@ async fn jump(process: &Process, kind: HoldKind, name: &'static str) {
     note.told(token, lease);
     let span = process.draw(|dice| dice.millis(100..800));
     sleep(span).await;
-    note.checked();
+    note.checked(process.now());
     note.left();
     let guard = Compare::create_revision(key.clone()).eq(token);
     let txn = process.client().txn().when([guard]).then([Op::delete(key)]);
@@ -371,10 +372,10 @@ async fn leave_other(process: &Process, name: &'static str) {
     }
 }
 
-async fn believe_on(note: &Note) {
+async fn believe_on(process: &Process, note: &Note) {
     for _ in 0..30 {
         sleep(Duration::from_millis(100)).await;
-        note.checked();
+        note.checked(process.now());
     }
 }
 

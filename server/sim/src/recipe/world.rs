@@ -1,10 +1,9 @@
-//! What all programs of a run share: time, the story that is written down, and the cluster.
+//! What all programs of a run share: time, the story that is written down, and the stage.
 //!
 //! Owns the story while it is written. Knows nothing of recipes and of what programs do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use handfast_checker::recipe::{Meddling, Moment, Span, Story};
 use handfast_core::Client;
@@ -12,18 +11,14 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
+use super::stage::{Stage, TICK};
 use crate::dice::Dice;
 use crate::net::{CLIENTS, Place};
 use crate::subject::Mutation;
-use crate::workload::helper;
-
-/// How exactly it is known when a revision came to be.
-const TICK: Duration = Duration::from_millis(10);
 
 /// The stage of a run.
 pub(crate) struct World {
-    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) stage: Stage,
     /// What the program at the first seat does wrong.
     pub(crate) mutation: Option<Mutation>,
     /// Cancelled when nothing new shall be begun.
@@ -38,20 +33,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(
-        cluster: &Arc<Cluster>,
+        (stage, helper): (Stage, Client),
         dice: &Dice,
         mutation: Option<Mutation>,
-    ) -> Result<Arc<World>, String> {
-        Ok(Arc::new(World {
-            cluster: Arc::clone(cluster),
+    ) -> Arc<World> {
+        Arc::new(World {
+            stage,
             mutation,
             stop: CancellationToken::new(),
-            helper: helper(cluster, &cluster.endpoints())?,
+            helper,
             origin: Instant::now(),
             dice: dice.clone(),
             story: Mutex::default(),
             places: AtomicUsize::new(CLIENTS),
-        }))
+        })
     }
 
     /// Nanoseconds since the programs began.
@@ -86,25 +81,30 @@ impl World {
         self.write(|story| story.meddlings.push(Meddling { at, lease, key }));
     }
 
-    /// Notes when revisions come to be, until it is dropped.
-    pub(crate) async fn keep_time(self: Arc<World>) {
+    /// Notes when revisions come to be, by what `highest` says of the servers; 0 is no answer.
+    /// Goes on until it is dropped.
+    pub(crate) async fn keep_time<F>(self: Arc<World>, highest: impl Fn() -> F)
+    where
+        F: Future<Output = i64>,
+    {
         let mut after = 0;
         let mut seen = 1;
         loop {
-            let now = self.now();
-            let machines = self.cluster.machines.iter();
-            let highest = machines.map(|machine| machine.highest_revision()).max();
-            let revision = highest.unwrap_or(0);
+            let asked = self.now();
+            let revision = highest().await;
             if revision > seen {
+                let by = self.now();
                 let moment = Moment {
                     after,
-                    by: now,
+                    by,
                     revision,
                 };
                 self.write(|story| story.moments.push(moment));
                 seen = revision;
             }
-            after = now;
+            if revision > 0 {
+                after = asked;
+            }
             sleep(TICK).await;
         }
     }
