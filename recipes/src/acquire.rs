@@ -53,7 +53,6 @@ macro_rules! acquire_options {
     ($carrier:ty $(, $options:ident)?) => {
         impl $carrier {
             /// Gives up waiting after `timeout` (default: never).
-            #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self$(.$options)?.timeout = Some(timeout);
                 self
@@ -63,7 +62,6 @@ macro_rules! acquire_options {
             ///
             /// It is lost for the holder at `limit`; its keys go when the holder's scopes have
             /// ended, or after another quarter of the TTL.
-            #[must_use]
             pub fn max_hold(mut self, limit: std::time::Duration) -> Self {
                 self$(.$options)?.limits.max_hold = Some(limit);
                 self
@@ -72,7 +70,6 @@ macro_rules! acquire_options {
             /// Gives it up when [`Tenure::beat`](crate::Tenure::beat) is not called for
             /// `interval`: it then follows the work, not the process. Ends like
             /// [`max_hold`](Self::max_hold).
-            #[must_use]
             pub fn beat(mut self, interval: std::time::Duration) -> Self {
                 self$(.$options)?.limits.beat = Some(interval);
                 self
@@ -80,7 +77,6 @@ macro_rules! acquire_options {
 
             /// When the session is lost while waiting, waits again at the end of the queue under
             /// a new session, instead of failing (default false).
-            #[must_use]
             pub fn rejoin(mut self, rejoin: bool) -> Self {
                 self$(.$options)?.rejoin = rejoin;
                 self
@@ -89,7 +85,6 @@ macro_rules! acquire_options {
             /// Calls `tell` with the name that is waited for and the place in its queue, when
             /// waiting begins and whenever that changes right ahead. Each call costs a read.
             /// `tell` must be quick.
-            #[must_use]
             pub fn on_wait(
                 mut self,
                 tell: impl Fn(&crate::Waiting) + Send + Sync + 'static,
@@ -100,7 +95,6 @@ macro_rules! acquire_options {
 
             $(
             /// Sets all of these at once.
-            #[must_use]
             pub fn options(mut self, options: crate::AcquireOptions) -> Self {
                 self.$options = options;
                 self

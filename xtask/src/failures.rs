@@ -168,7 +168,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
 
     #[test]
     fn foreign_places_of_a_backtrace_and_tests_that_passed_are_left_out() {
-        let text = shown(CARGO, "/home/x/handfast");
+        let text = shown(CARGO, "/srv/x/handfast");
         assert!(text.contains("---- b::torn") && text.contains("at ./tests/torn.rs:135:9"));
         assert!(text.contains("---- c::refused") && text.contains("right: true"));
         assert!(
@@ -176,7 +176,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
             "{text}"
         );
         let many = (0..100).map(|line| format!("{line}\n")).collect::<String>();
-        let text = shown(&many, "/home/x");
+        let text = shown(&many, "/srv/x");
         assert!(text.starts_with("(50 lines before these)\n50\n") && text.ends_with("\n99"));
     }
 }

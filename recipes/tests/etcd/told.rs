@@ -11,7 +11,10 @@ use crate::{
 };
 
 fn is_killed(reason: &LostReason) -> bool {
-    matches!(reason, LostReason::Killed { by, why } if by.starts_with("test (pid") && why == "it hangs")
+    let LostReason::Killed { by, why } = reason else {
+        return false;
+    };
+    by.starts_with("test (pid") && why == "it hangs"
 }
 
 /// The session's lease, once its record is written.

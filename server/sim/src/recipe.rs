@@ -10,11 +10,11 @@ mod multi;
 mod once;
 mod process;
 mod queue;
-#[cfg(test)]
-mod real;
 mod service;
 mod stage;
 mod tenure;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::sync::Arc;

@@ -48,6 +48,7 @@ impl Stage {
     ///
     /// # Errors
     /// When it cannot be built.
+    #[cfg(test)]
     pub(crate) fn helper(&self, seed: u64) -> Result<Client, String> {
         plain_client(&self.net, CLIENTS - 1, &self.endpoints, seed)
     }
