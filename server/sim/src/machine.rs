@@ -16,6 +16,8 @@ use handfast_proto::command::MemberInfo;
 use handfast_proto::peer::{Request, Response};
 use handfast_server::config::{Config, Url};
 use handfast_server::{Environment, Server};
+#[cfg(test)]
+use handfast_storage::disk::Disk;
 use handfast_storage::sim::{Loss, SimDisk};
 use handfast_storage::wal::Identity;
 use parking_lot::Mutex;
@@ -29,6 +31,9 @@ use crate::net::{Host, Net, PeerNet, Place, SimStream};
 
 /// How long an orderly stop may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where a member keeps its data.
+const ROOT: &str = "/data";
 
 /// Milliseconds a healthy disk takes for a sync.
 pub(crate) const HEALTHY_SYNC_MS: Range<u64> = 0..3;
@@ -174,6 +179,32 @@ impl Machine {
         state.disk = SimDisk::new();
     }
 
+    /// The files of the member, which must be stopped.
+    #[cfg(test)]
+    pub(crate) fn backup(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let state = self.state.lock();
+        let mut files = Vec::new();
+        for folder in [ROOT.to_owned(), format!("{ROOT}/wal")] {
+            let folder = PathBuf::from(folder);
+            for name in state.disk.list(&folder).unwrap_or_default() {
+                let path = folder.join(name);
+                let content = state.disk.content(&path);
+                files.extend(content.map(|content| (path, content)));
+            }
+        }
+        files
+    }
+
+    /// Puts the files of a backup in the place of all there are.
+    #[cfg(test)]
+    pub(crate) fn restore(&self, files: &[(PathBuf, Vec<u8>)]) {
+        let mut state = self.state.lock();
+        state.disk = SimDisk::new();
+        for (path, content) in files {
+            state.disk.put(path, content);
+        }
+    }
+
     /// The id of the member whose data is here.
     pub(crate) fn member_id(&self) -> Option<u64> {
         let state = self.state.lock();
@@ -278,7 +309,7 @@ impl Machine {
         let pace = Arc::clone(&self.pace);
         let environment = Environment {
             disk: Arc::new(state.disk.clone()),
-            root: PathBuf::from("/data"),
+            root: PathBuf::from(ROOT),
             identity: tenant.identity,
             founders: tenant.founders,
             clock: Arc::new(self.clock.clone()),

@@ -4,8 +4,10 @@
 //! Owns the order of such a run: faults, calm, and again, then the end and the verdict. The
 //! recipes are the real ones; what programs do with them is in the submodules.
 
+mod condition;
 mod config;
 mod crowd;
+mod item;
 mod multi;
 mod once;
 mod process;
@@ -191,6 +193,7 @@ async fn finish(
     Ok(world.write(|story| {
         let mut story = std::mem::take(story);
         story.ended = now;
+        story.over = true;
         story.prompt = nanos(PROMPT);
         story.patience = nanos(PATIENCE);
         story.log = log;

@@ -43,6 +43,8 @@ pub(crate) enum Mutation {
     BelievesOn,
     /// Lock, election: leaves its place behind.
     KeepsPlace,
+    /// Lock: what it keeps for itself is on no lease.
+    KeepsNote,
     /// Election: shows the candidate of the last event as the leader.
     ShowsLast,
     /// Its clock runs at half the rate, which is far more than it promises.
@@ -55,24 +57,35 @@ pub(crate) enum Mutation {
     AcksUnguarded,
     /// Queue: claims whatever is not claimed, whether it is ready or not.
     ClaimsUnready,
+    /// Queue: claims items before as many are ready as there have to be.
+    IgnoresCount,
+    /// Queue: claims items before the gate of the whole queue is open.
+    IgnoresGate,
+    /// Queue: claims items before the queue is started.
+    IgnoresStart,
+    /// Queue: says that enough items are ready when the first one is.
+    OpensEarly,
     /// Service: puts its key again after it was unregistered.
     ComesBack,
     /// Service: shows what it saw first for ever.
     ShowsOld,
     /// Configuration: applies each key for itself.
     AppliesHalf,
+    /// Configuration: its disk keeps what was written first.
+    KeepsFirst,
 }
 
 /// Each of them, with the recipe it is about and the most seeds that finding it may take.
-pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 19] = [
+pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 25] = [
     (Recipe::Lock, Mutation::JumpsQueue, 10),
     (Recipe::Lock, Mutation::LeavesOther, 10),
     (Recipe::Lock, Mutation::BelievesOn, 20),
     (Recipe::Lock, Mutation::KeepsPlace, 10),
+    (Recipe::Lock, Mutation::KeepsNote, 10),
     (Recipe::Lock, Mutation::SlowClock, 40),
     (Recipe::Election, Mutation::JumpsQueue, 10),
-    (Recipe::Election, Mutation::LeavesOther, 10),
-    (Recipe::Election, Mutation::BelievesOn, 20),
+    (Recipe::Election, Mutation::LeavesOther, 40),
+    (Recipe::Election, Mutation::BelievesOn, 60),
     (Recipe::Election, Mutation::KeepsPlace, 10),
     (Recipe::Election, Mutation::SlowClock, 40),
     (Recipe::Election, Mutation::ShowsLast, 10),
@@ -80,8 +93,13 @@ pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 19] = [
     (Recipe::Once, Mutation::PutsAnyway, 10),
     (Recipe::Queue, Mutation::AcksUnguarded, 20),
     (Recipe::Queue, Mutation::ClaimsUnready, 20),
+    (Recipe::Queue, Mutation::IgnoresCount, 40),
+    (Recipe::Queue, Mutation::IgnoresGate, 40),
+    (Recipe::Queue, Mutation::IgnoresStart, 40),
+    (Recipe::Queue, Mutation::OpensEarly, 40),
     (Recipe::Queue, Mutation::SlowClock, 60),
     (Recipe::Service, Mutation::ComesBack, 10),
     (Recipe::Service, Mutation::ShowsOld, 10),
     (Recipe::Config, Mutation::AppliesHalf, 20),
+    (Recipe::Config, Mutation::KeepsFirst, 60),
 ];

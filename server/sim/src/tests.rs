@@ -7,6 +7,7 @@ mod catch_up;
 mod leaders;
 mod losses;
 mod recipes;
+mod restored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,17 @@ struct Stage {
 
 /// Plays with a few seeds, on `members` members that keep `log_tail` entries of their logs.
 fn play<F>(members: usize, log_tail: u64, scene: impl Fn(Stage) -> F)
+where
+    F: Future<Output = Stage>,
+{
+    play_unwatched(members, log_tail, |stage| {
+        tokio::spawn(Watchman::patrol(Arc::clone(&stage.cluster)));
+        scene(stage)
+    });
+}
+
+/// The same where members go back to what they were: nobody looks after their terms and states.
+fn play_unwatched<F>(members: usize, log_tail: u64, scene: impl Fn(Stage) -> F)
 where
     F: Future<Output = Stage>,
 {
@@ -65,7 +77,6 @@ impl Stage {
         };
         let cluster = Cluster::new(members, &tuning, &dice, &Trace::new(false));
         cluster.net.set_weather(Weather::FAIR);
-        tokio::spawn(Watchman::patrol(Arc::clone(&cluster)));
         cluster.start_all().await;
         assert!(
             cluster.settled(Duration::from_secs(10)).await,

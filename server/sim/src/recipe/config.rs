@@ -1,16 +1,21 @@
-//! A configuration of several keys: published as a whole, some of it not valid, and followed.
+//! A configuration of several keys: published as a whole, some of it not valid, followed, and kept
+//! on the disk of each seat.
 //!
-//! Owns writing down which sets were applied.
+//! Owns writing down which sets were applied, and the disks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use handfast::{Config, ConfigSet};
-use handfast_checker::recipe::{Applied, ConfigStory, Span};
+use handfast::{Config, ConfigSet, ConfigSource, SnapshotFuture, SnapshotStore};
+use handfast_checker::recipe::{Applied, ConfigStory, Span, Start};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::process::Process;
-use super::world::World;
+use super::world::{Disk, World};
+use crate::dice::Dice;
 use crate::subject::Mutation;
 
 const PREFIX: &str = "cfg/";
@@ -61,25 +66,99 @@ async fn follow(process: &Process) {
             true => Err("an invalid value"),
             false => Ok(()),
         };
+        let disk = SeatDisk::of(process);
         let builder = process.handfast.config_set(PREFIX).prefix().validate(check);
-        let Some(Ok(config)) = process.until_stop(builder.open()).await else {
+        let builder = builder.snapshot_store(Arc::new(disk));
+        let Some(Ok(handle)) = process.until_stop(builder.open()).await else {
             continue;
         };
         let from = process.now();
         let at = process.world.write(|story| {
-            let all = &mut story.configs[0].subscribers;
-            all.push((process.name.clone(), Span { from, to: u64::MAX }));
-            all.len() - 1
+            let config = &mut story.configs[0];
+            let current = config_start(&config.subscribers, process, &client, &handle);
+            config.starts.extend(current);
+            config
+                .subscribers
+                .push((client.clone(), Span { from, to: u64::MAX }));
+            config.subscribers.len() - 1
         });
         let span = process.draw(|dice| dice.millis(1_000..25_000));
-        let one = subscribed(process, &client, config);
+        let one = subscribed(process, &client, handle);
         let _ = process.until_stop(tokio::time::timeout(span, one)).await;
         let to = process.now();
         process.world.write(|story| {
-            let (name, span) = &mut story.configs[0].subscribers[at];
-            *name = client;
+            let (_, span) = &mut story.configs[0].subscribers[at];
             span.to = span.to.min(to);
         });
+    }
+}
+
+/// What was on the disk, if that is what `handle` started with.
+fn config_start(
+    subscribers: &[(String, Span)],
+    process: &Process,
+    client: &str,
+    handle: &Config<ConfigSet>,
+) -> Option<Start> {
+    let current = handle.current();
+    let seat = format!("p{}.", process.seat);
+    let before = subscribers.iter().map(|(name, _)| name);
+    (current.source == ConfigSource::Snapshot).then(|| Start {
+        client: client.to_owned(),
+        at: process.now(),
+        revision: current.revision(),
+        before: before.filter(|it| it.starts_with(&seat)).cloned().collect(),
+    })
+}
+
+/// The disk of a seat, in the hands of one of its programs.
+#[derive(Debug)]
+struct SeatDisk {
+    disk: Disk,
+    life: CancellationToken,
+    /// How long each write takes, and whether it fails.
+    dice: Mutex<(Dice, bool)>,
+    keeps_first: bool,
+}
+
+impl SeatDisk {
+    fn of(process: &Process) -> SeatDisk {
+        let seed = process.draw(Dice::next);
+        SeatDisk {
+            disk: process.world.disk(process.seat),
+            life: process.life.clone(),
+            dice: Mutex::new((Dice::new(seed), false)),
+            keeps_first: process.seat == 0 && process.world.mutation == Some(Mutation::KeepsFirst),
+        }
+    }
+}
+
+impl SnapshotStore for SeatDisk {
+    fn load(&self) -> SnapshotFuture<Option<Bytes>> {
+        Box::pin(std::future::ready(Ok(self.disk.lock().clone())))
+    }
+
+    fn save(&self, snapshot: Bytes) -> SnapshotFuture<()> {
+        let (disk, life, keeps_first) = (self.disk.clone(), self.life.clone(), self.keeps_first);
+        let (takes, fails) = {
+            let mut state = self.dice.lock();
+            let (dice, failed) = &mut *state;
+            // Never twice, so that it is known when all is written.
+            *failed = dice.per_mille(50) && !*failed;
+            (dice.millis(0..30), *failed)
+        };
+        Box::pin(async move {
+            sleep(takes).await;
+            // Nothing is written by a process that is gone.
+            if fails || life.is_cancelled() {
+                return Err(std::io::Error::other("the disk is away"));
+            }
+            let mut disk = disk.lock();
+            if !(keeps_first && disk.is_some()) {
+                *disk = Some(snapshot);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -1,12 +1,13 @@
-//! Several locks at once, in overlapping sets, mixed with single ones.
+//! Several locks at once, in overlapping sets, mixed with single ones, and with elections that are
+//! held under the same names by mistake.
 //!
 //! Owns choosing the sets, and the client that takes names one by one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use handfast::{MultiGuard, TryMulti};
-use handfast_checker::recipe::HoldKind;
+use handfast::{Error, Kind, MultiGuard, TryMulti};
+use handfast_checker::recipe::{Conflict, HoldKind, Span};
 use handfast_core::session::lease_hex;
 use handfast_core::{Compare, Op};
 use tokio::time::{sleep, timeout};
@@ -27,7 +28,9 @@ pub(super) async fn work(process: Arc<Process>) {
             1 + dice.below(NAMES.len() - 1)
         });
         names.truncate(count);
+        let mistaken = process.seat == 1 && process.draw(|dice| dice.per_mille(250));
         match (process.errs(), &*names) {
+            (_, [name, ..]) if mistaken => campaign(&process, name).await,
             (Some(Mutation::TakesOneByOne), [one, other, ..]) => {
                 one_by_one(&process, one, other).await;
             }
@@ -39,6 +42,7 @@ pub(super) async fn work(process: Arc<Process>) {
 
 async fn several(process: &Process, names: &[&'static str]) {
     let note = Note::asked(process, HoldKind::Lock, names);
+    let from = process.now();
     let (how, patience) = process.draw(|dice| (dice.below(100), dice.millis(500..9_000)));
     note.waits(patience);
     let waiting = async {
@@ -63,7 +67,10 @@ async fn several(process: &Process, names: &[&'static str]) {
     process.awake().await;
     let guard: MultiGuard = match acquired.and_then(Result::ok) {
         Some(Ok(Some(guard))) => guard,
-        Some(Err(error)) => return note.failed(&error),
+        Some(Err(error)) => {
+            conflict(process, from, &error);
+            return note.failed(&error);
+        }
         Some(Ok(None)) | None => return note.left(),
     };
     let tenure = guard.tenure();
@@ -76,6 +83,51 @@ async fn several(process: &Process, names: &[&'static str]) {
         0 => drop(guard),
         _ => drop(guard.release().await),
     }
+}
+
+/// Takes a lock's name for that of an election.
+async fn campaign(process: &Process, name: &'static str) {
+    let note = Note::asked(process, HoldKind::Election, &[name]);
+    let from = process.now();
+    let patience = process.draw(|dice| dice.millis(500..4_000));
+    note.waits(patience);
+    let election = process.handfast.election(name).value(process.name.clone());
+    let campaigning = election.timeout(patience);
+    let campaigned = process.until_stop(campaigning.campaign()).await;
+    process.awake().await;
+    let leadership = match campaigned {
+        Some(Ok(leadership)) => leadership,
+        Some(Err(error)) => {
+            conflict(process, from, &error);
+            return note.failed(&error);
+        }
+        None => return note.left(),
+    };
+    let tenure = leadership.tenure();
+    note.told(tenure.token(), tenure.lease());
+    if !tenure::keep(process, &tenure, &note).await {
+        return note.lost();
+    }
+    note.left();
+    drop(leadership.resign().await);
+}
+
+/// Writes down what a name is said to be used for.
+fn conflict(process: &Process, from: u64, error: &Error) {
+    let Error::KindConflict { name, found, .. } = error else {
+        return;
+    };
+    let found = match found {
+        Kind::Election => HoldKind::Election,
+        _ => HoldKind::Lock,
+    };
+    let to = process.now();
+    let conflict = Conflict {
+        name: name.clone().into(),
+        found,
+        span: Span { from, to },
+    };
+    process.world.write(|story| story.conflicts.push(conflict));
 }
 
 /// Takes one name and then the other, and believes to have both when both are there.

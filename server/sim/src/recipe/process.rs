@@ -199,7 +199,8 @@ fn mark_crashed(story: &mut Story, name: &str, now: u64) {
         }
     }
     for config in &mut story.configs {
-        for (_, span) in config.subscribers.iter_mut().filter(|it| it.0 == name) {
+        let own = config.subscribers.iter_mut();
+        for (_, span) in own.filter(|it| it.0.split(' ').next() == Some(name)) {
             span.to = span.to.min(now);
         }
     }

@@ -5,12 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use handfast_core::Client;
-
 use crate::cluster::Cluster;
-use crate::net::{CLIENTS, Net, Place};
+use crate::net::{Net, Place};
 use crate::trace::Trace;
-use crate::workload::plain_client;
 
 /// Where the programs of a run find what they use.
 pub(crate) struct Stage {
@@ -42,15 +39,6 @@ impl Stage {
             expected_drift: 0.05,
             problem: Arc::new(move |problem| noting.problem(problem)),
         }
-    }
-
-    /// A client that no fault concerns.
-    ///
-    /// # Errors
-    /// When it cannot be built.
-    #[cfg(test)]
-    pub(crate) fn helper(&self, seed: u64) -> Result<Client, String> {
-        plain_client(&self.net, CLIENTS - 1, &self.endpoints, seed)
     }
 }
 

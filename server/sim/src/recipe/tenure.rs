@@ -249,6 +249,12 @@ pub(super) async fn one(
     match (errs, process.draw(|dice| dice.below(4))) {
         (Some(Mutation::KeepsPlace), _) => std::mem::forget(grip),
         (Some(Mutation::LeavesOther), _) => leave_other(process, name).await,
+        (Some(Mutation::KeepsNote), _) => {
+            let bar = format!("_handfast/gone/{name}/{}-97", lease_hex(tenure.lease()));
+            // In doubt is as good as done.
+            let _ = process.client().put(bar, "").await;
+            drop(grip.give_back().await);
+        }
         (_, 0) => drop(grip),
         // Who does not wait for the answer has left all the same.
         (_, 1) => drop(timeout(Duration::from_millis(1), grip.give_back()).await),

@@ -25,10 +25,11 @@ use super::world::World;
 use super::{count, epilogue, prey, seats, without_log};
 use crate::dice::Dice;
 use crate::keeper::Keeper;
-use crate::net::{Host, Net, Place, SimStream, Weather};
+use crate::net::{CLIENTS, Host, Net, Place, SimStream, Weather};
 use crate::run::Outcome;
 use crate::subject::Recipe;
 use crate::trace::Trace;
+use crate::workload::plain_client;
 
 /// Where the server is on the network.
 const PLACE: Place = 0;
@@ -120,8 +121,8 @@ async fn play(recipe: Recipe, seed: u64, server: Server) -> Result<Story, String
     let dice = Dice::new(seed).branch(&recipe.name());
     let problems: Arc<Mutex<Vec<String>>> = Arc::default();
     let stage = stage(&dice, &server, &problems);
-    let (asking, reading) = (stage.helper(seed)?, stage.helper(seed)?);
-    let helper = stage.helper(seed)?;
+    let helper = || plain_client(&stage.net, CLIENTS - 1, &stage.endpoints, seed);
+    let (asking, reading, helper) = (helper()?, helper()?, helper()?);
     let world = World::new((stage, helper), &dice, None);
     let reached = Arc::new(AtomicI64::new(0));
     let highest = Arc::clone(&reached);
@@ -166,6 +167,7 @@ async fn play(recipe: Recipe, seed: u64, server: Server) -> Result<Story, String
     Ok(world.write(|story| {
         let mut story = std::mem::take(story);
         (story.ended, story.log) = (now, log);
+        (story.prompt, story.patience) = (now, now);
         story
     }))
 }

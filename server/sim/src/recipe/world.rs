@@ -2,9 +2,11 @@
 //!
 //! Owns the story while it is written. Knows nothing of recipes and of what programs do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use handfast_checker::recipe::{Meddling, Moment, Span, Story};
 use handfast_core::Client;
 use parking_lot::Mutex;
@@ -29,7 +31,12 @@ pub(crate) struct World {
     dice: Dice,
     story: Mutex<Story>,
     places: AtomicUsize,
+    /// What is on the disks of the seats.
+    disks: Mutex<BTreeMap<usize, Disk>>,
 }
+
+/// A disk with one file on it; it outlives the programs that write it.
+pub(crate) type Disk = Arc<Mutex<Option<Bytes>>>;
 
 impl World {
     pub(crate) fn new(
@@ -46,6 +53,7 @@ impl World {
             dice: dice.clone(),
             story: Mutex::default(),
             places: AtomicUsize::new(CLIENTS),
+            disks: Mutex::default(),
         })
     }
 
@@ -62,6 +70,11 @@ impl World {
     /// Writes something down.
     pub(crate) fn write<T>(&self, write: impl FnOnce(&mut Story) -> T) -> T {
         write(&mut self.story.lock())
+    }
+
+    /// The disk of a seat.
+    pub(crate) fn disk(&self, seat: usize) -> Disk {
+        Arc::clone(self.disks.lock().entry(seat).or_default())
     }
 
     /// A place in the network that nobody had before.

@@ -29,6 +29,7 @@ pub(super) fn check(config: &ConfigStory, story: &Story, time: &Timeline) -> Vec
         judge.published(client, &sets, &mut found);
         judge.converged(client, *span, &sets, &mut found);
     }
+    judge.started(&mut found);
     found.0
 }
 
@@ -107,6 +108,30 @@ impl Judge<'_> {
             let what =
                 format!("{client} applied {got:?} as revision {revision}, which had {due:?}");
             found.add(which, what);
+        }
+    }
+
+    /// C4: what was in force for long enough to be written is what the next one starts with.
+    fn started(&self, found: &mut Findings) {
+        for start in &self.config.starts {
+            for (client, span) in &self.config.subscribers {
+                if !start.before.contains(client) || span.to > start.at {
+                    continue;
+                }
+                let sets = self.config.applied.iter().filter(|it| it.client == *client);
+                let mut kept = sets.filter(|it| it.at + self.story.patience < span.to);
+                if let Some(set) = kept.find(|it| it.revision > start.revision) {
+                    let (who, on_disk, when) = (&start.client, start.revision, at(start.at));
+                    let what = format!(
+                        "{who} started with revision {on_disk} at {when}, though {client} had {} \
+                         in force before, from {} to {}",
+                        set.revision,
+                        at(set.at),
+                        at(span.to)
+                    );
+                    found.add(Invariant::C4, what);
+                }
+            }
         }
     }
 

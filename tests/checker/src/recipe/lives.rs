@@ -81,6 +81,19 @@ pub(super) fn lives(log: &LogIndex, prefix: &[u8]) -> Vec<Life> {
     over
 }
 
+/// Lives by what follows a prefix.
+pub(super) type ById = BTreeMap<String, Vec<Life>>;
+
+/// The lives of one.
+pub(super) fn of<'a>(lives: &'a ById, id: &str) -> &'a [Life] {
+    lives.get(id).map_or(&[], Vec::as_slice)
+}
+
+/// Whether one of them is there at a revision.
+pub(super) fn lives_at(lives: &[Life], revision: i64) -> bool {
+    lives.iter().any(|life| life.lives_at(revision))
+}
+
 /// Sessions by lease: whose they are and when they ended.
 pub(super) struct Sessions(BTreeMap<i64, (String, Option<i64>)>);
 

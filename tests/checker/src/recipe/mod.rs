@@ -5,12 +5,14 @@
 //! the recipes, but nothing of how the recipes work. Pure, as the rest of this crate.
 
 mod config;
+mod debris;
 mod hold;
 mod line;
 mod lives;
 mod multi;
 mod once;
 mod queue;
+mod rule;
 mod service;
 mod story;
 #[cfg(test)]
@@ -21,9 +23,9 @@ mod view;
 use std::fmt;
 
 pub use story::{
-    Applied, Claim, Claimed, ConfigStory, Hold, HoldEnd, HoldKind, Listed, Listing, Meddling,
-    Moment, OnceCall, OnceRun, Push, QueueStory, Registration, ServiceStory, Span, Story, Told,
-    View, Wait,
+    Applied, Claim, Claimed, ConfigStory, Conflict, Hold, HoldEnd, HoldKind, Listed, Listing,
+    Meddling, Moment, OnceCall, OnceRun, Push, QueueStory, Registration, ServiceStory, Span, Start,
+    Story, Told, View, Wait,
 };
 
 use timeline::Timeline;
@@ -57,6 +59,8 @@ pub enum Invariant {
     M1,
     /// Multi-lock: no deadlock.
     M2,
+    /// A name is refused as one of another kind only where one of that kind holds it.
+    M3,
     /// Election: at most one leader per term.
     E1,
     /// Election: nobody is shown as leader who was not the oldest at that revision.
@@ -103,6 +107,10 @@ pub enum Invariant {
     C2,
     /// Configuration: everybody has the last values in bounded time.
     C3,
+    /// Configuration: who starts without a server starts with the last good set.
+    C4,
+    /// All: nothing that has no owner is left behind.
+    D1,
 }
 
 /// An invariant that was broken, with the evidence in words for people.
@@ -137,6 +145,7 @@ pub fn check(story: &Story) -> Vec<Broken> {
     for config in &story.configs {
         found.extend(config::check(config, story, &time));
     }
+    found.extend(debris::check(story, &time));
     found.sort_by_key(|found| found.invariant);
     let mut kept: Vec<Broken> = Vec::new();
     for one in found {

@@ -1,4 +1,4 @@
-//! Several locks at once: M1 and M2.
+//! Several locks at once: M1 to M3.
 //!
 //! Owns what concerns all names of an acquisition together. Each name for itself is judged in
 //! [`super::hold`].
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    Broken, Findings, Hold, Invariant, Story,
+    Broken, Findings, Hold, HoldEnd, Invariant, Story,
     line::{Line, own_name},
     lives::Life,
     timeline::{Timeline, at},
@@ -28,7 +28,27 @@ pub(super) fn check(story: &Story, time: &Timeline) -> Vec<Broken> {
         granted_in_time(hold, story, time, &lines, &mut found);
     }
     crossed(story, time, &lines, &mut found);
+    refused(story, &mut found);
     found.0
+}
+
+/// M3: whoever is told that a name is used for something else is told the truth.
+fn refused(story: &Story, found: &mut Findings) {
+    for conflict in &story.conflicts {
+        let there = story.holds.iter().any(|hold| {
+            let to = match hold.ended {
+                Some(HoldEnd::Left(at)) => at + story.prompt,
+                Some(HoldEnd::Lost(at) | HoldEnd::Crashed(at)) => at + story.patience,
+                None => story.ended,
+            };
+            let same = hold.kind == conflict.found && hold.names.contains(&conflict.name);
+            same && hold.asked < conflict.span.to && to > conflict.span.from
+        });
+        if !there {
+            let what = format!("nobody was there: {conflict:?}");
+            found.add(Invariant::M3, what);
+        }
+    }
 }
 
 /// M1: one revision puts all places, and one takes them all.

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use crate::history::Nanos;
 
 use super::{
-    Broken, Claim, Claimed, Findings, Invariant, QueueStory, Story,
-    lives::{Life, Sessions, lives},
+    Broken, Claim, Claimed, Findings, Invariant, Push, QueueStory, Story,
+    lives::{ById, Life, Sessions, lives, lives_at, of},
+    rule::{Doors, Rules},
     timeline::{Timeline, at},
 };
 
@@ -16,14 +17,14 @@ use super::{
 pub(super) fn check(queue: &QueueStory, story: &Story, time: &Timeline) -> Vec<Broken> {
     let part = |name: &str| {
         let prefix = [&queue.prefix[..], name.as_bytes()].concat();
-        let mut by_id: BTreeMap<String, Vec<Life>> = BTreeMap::new();
+        let mut by_id = ById::new();
         for life in lives(&time.log, &prefix) {
             let id = String::from_utf8_lossy(&life.key[prefix.len()..]).into_owned();
             by_id.entry(id).or_default().push(life);
         }
         by_id
     };
-    let judge = Judge {
+    let mut judge = Judge {
         queue,
         story,
         time,
@@ -32,22 +33,25 @@ pub(super) fn check(queue: &QueueStory, story: &Story, time: &Timeline) -> Vec<B
         done: part("done/"),
         dead: part("dead/"),
         gates: part("gate/"),
+        opens: part("open/"),
         control: part("control").remove("").unwrap_or_default(),
+        rules: Rules::read(&[], &[], |_| 0),
         sessions: Sessions::read(&time.log),
     };
+    let rules = part("condition").remove("").unwrap_or_default();
+    judge.rules = Rules::read(&rules, &judge.changes(), |revision| judge.ready(revision));
     let mut found = Findings::default();
     judge.places(&mut found);
     judge.claimed(&mut found);
     judge.believed(&mut found);
     judge.effects(&mut found);
     judge.conditions(&mut found);
+    judge.whole(&mut found);
     judge.attempts(&mut found);
     judge.idle(&mut found);
     judge.crashed(&mut found);
     found.0
 }
-
-type ById = BTreeMap<String, Vec<Life>>;
 
 struct Judge<'a> {
     queue: &'a QueueStory,
@@ -58,16 +62,10 @@ struct Judge<'a> {
     done: ById,
     dead: ById,
     gates: ById,
+    opens: ById,
     control: Vec<Life>,
+    rules: Rules,
     sessions: Sessions,
-}
-
-fn of<'a>(lives: &'a ById, id: &str) -> &'a [Life] {
-    lives.get(id).map_or(&[], Vec::as_slice)
-}
-
-fn lives_at(lives: &[Life], revision: i64) -> bool {
-    lives.iter().any(|life| life.lives_at(revision))
 }
 
 impl Judge<'_> {
@@ -206,21 +204,77 @@ impl Judge<'_> {
         }
     }
 
+    /// When the state of any item, or what it waits for, changed.
+    fn changes(&self) -> Vec<i64> {
+        let all = [&self.items, &self.claims, &self.done, &self.gates];
+        let lives = all.into_iter().flat_map(|it| it.values().flatten());
+        let mut changes: Vec<i64> = lives
+            .flat_map(|life| [Some(life.created), life.deleted].into_iter().flatten())
+            .collect();
+        changes.sort_unstable();
+        changes.dedup();
+        changes
+    }
+
+    /// How many items could be claimed at a revision if the queue was open.
+    fn ready(&self, revision: i64) -> usize {
+        let pushes = self.queue.pushes.iter();
+        pushes
+            .filter(|push| {
+                lives_at(of(&self.items, &push.id), revision)
+                    && !lives_at(of(&self.claims, &push.id), revision)
+                    && self.waits_for(push, revision).is_none()
+            })
+            .count()
+    }
+
+    /// What of its own an item waits for at a revision.
+    fn waits_for(&self, push: &Push, revision: i64) -> Option<String> {
+        let open = |name: &&String| !lives_at(of(&self.done, name), revision);
+        let other = push.after.iter().find(open);
+        let other = other.map(|other| format!("{other} was done"));
+        other.or_else(|| {
+            let shut = push.gate.iter();
+            let mut shut = shut.filter(|gate| !lives_at(of(&self.gates, gate), revision));
+            shut.next().map(|gate| format!("gate {gate} was open"))
+        })
+    }
+
+    fn doors(&self) -> Doors<'_> {
+        Doors {
+            control: &self.control,
+            gates: &self.gates,
+            opens: &self.opens,
+        }
+    }
+
+    /// Q4 of the queue as a whole: what all items wait for.
+    fn whole(&self, found: &mut Findings) {
+        let doors = self.doors();
+        for push in &self.queue.pushes {
+            for claim in of(&self.claims, &push.id) {
+                let (id, before) = (&push.id, claim.created - 1);
+                let closed = self.rules.closed(before, push.opens.as_deref(), &doors);
+                if let Some(until) = closed {
+                    let what = format!("{id} was claimed at {before}+1, before {until}");
+                    found.add(Invariant::Q4, what);
+                }
+            }
+        }
+        for (count, at) in self.rules.early(&doors) {
+            let what = format!("the queue was opened at {at}, before {count} were ready");
+            found.add(Invariant::Q4, what);
+        }
+    }
+
     /// Q4: at the revision before a claim everything it had to wait for was there.
     fn conditions(&self, found: &mut Findings) {
         for push in &self.queue.pushes {
             for claim in of(&self.claims, &push.id) {
                 let before = claim.created - 1;
                 let id = &push.id;
-                let open = |name: &String| !lives_at(of(&self.done, name), before);
-                if let Some(other) = push.after.iter().find(|it| open(it)) {
-                    let what = format!("{id} was claimed at {before}+1, before {other} was done");
-                    found.add(Invariant::Q4, what);
-                }
-                let shut = push.gate.as_ref();
-                let shut = shut.filter(|gate| !lives_at(of(&self.gates, gate), before));
-                if let Some(gate) = shut {
-                    let what = format!("{id} was claimed at {before}+1, with gate {gate} closed");
+                if let Some(until) = self.waits_for(push, before) {
+                    let what = format!("{id} was claimed at {before}+1, before {until}");
                     found.add(Invariant::Q4, what);
                 }
             }
@@ -286,7 +340,7 @@ impl Judge<'_> {
     }
 
     /// When an item could have been claimed.
-    fn free(&self, push: &super::Push) -> Vec<(Nanos, Nanos)> {
+    fn free(&self, push: &Push) -> Vec<(Nanos, Nanos)> {
         let mut marks: Vec<i64> = Vec::new();
         let claims = of(&self.claims, &push.id);
         let items = of(&self.items, &push.id);
@@ -294,9 +348,9 @@ impl Judge<'_> {
         for name in &push.after {
             sources.extend(of(&self.done, name));
         }
-        if let Some(gate) = &push.gate {
-            sources.extend(of(&self.gates, gate));
-        }
+        // Any of them, for the queue as a whole may wait for another one than the item does.
+        sources.extend(self.gates.values().flatten());
+        marks.extend(self.rules.changes());
         for life in sources {
             marks.extend(life.puts.iter().map(|kv| kv.mod_revision));
             marks.extend(life.deleted);
@@ -305,16 +359,13 @@ impl Judge<'_> {
         marks.dedup();
         let mut free = Vec::new();
         for (index, &mark) in marks.iter().enumerate() {
-            let open = push
-                .after
-                .iter()
-                .all(|it| lives_at(of(&self.done, it), mark))
-                && push
-                    .gate
-                    .iter()
-                    .all(|it| lives_at(of(&self.gates, it), mark));
             let is_free = lives_at(items, mark) && !lives_at(claims, mark);
-            if !open || !is_free || !self.runs_at(mark) {
+            let opens = push.opens.as_deref();
+            let open = || {
+                self.waits_for(push, mark).is_none()
+                    && !self.rules.holds_back(mark, opens, &self.doors())
+            };
+            if !is_free || !self.runs_at(mark) || !open() {
                 continue;
             }
             let next = marks.get(index + 1);

@@ -30,8 +30,12 @@ pub struct Story {
     pub meddlings: Vec<Meddling>,
     /// Names that nobody uses any more at the end, and that must be empty then.
     pub left: Vec<Bytes>,
+    /// All sessions have ended, and what hung on them is gone.
+    pub over: bool,
     /// Locks, elections, multi-locks.
     pub holds: Vec<Hold>,
+    /// Names that were refused because they are used for something else.
+    pub conflicts: Vec<Conflict>,
     /// Leaders that observers were shown.
     pub views: Vec<View>,
     /// Callers of what shall be done once.
@@ -101,6 +105,17 @@ pub struct Hold {
     pub told: Option<Told>,
     /// When it began to end for the client; `None` if it went on to the end of the story.
     pub ended: Option<HoldEnd>,
+}
+
+/// A name that was refused because it is used for something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The name.
+    pub name: Bytes,
+    /// What it is used for.
+    pub found: HoldKind,
+    /// From the request to the refusal.
+    pub span: Span,
 }
 
 /// A grant as its holder saw it.
@@ -210,6 +225,8 @@ pub struct Push {
     pub after: Vec<String>,
     /// The gate that must be open.
     pub gate: Option<String>,
+    /// The gate that its acknowledgment opens.
+    pub opens: Option<String>,
     /// When it was asked for.
     pub asked: Nanos,
     /// When it was confirmed.
@@ -326,6 +343,21 @@ pub struct ConfigStory {
     pub subscribers: Vec<(String, Span)>,
     /// A set in which a value begins so is not valid; empty if all are.
     pub invalid: Bytes,
+    /// What subscribers had on their disks when they started without a server.
+    pub starts: Vec<Start>,
+}
+
+/// A start without a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Who.
+    pub client: String,
+    /// When.
+    pub at: Nanos,
+    /// The revision that was on its disk.
+    pub revision: i64,
+    /// Who used the disk before.
+    pub before: Vec<String>,
 }
 
 /// A set of values that a subscriber applied.

@@ -4,6 +4,7 @@
 //! Owns the pen: revisions come one by one, a tenth of a second apart.
 
 mod config;
+mod debris;
 mod hold;
 mod multi;
 mod once;

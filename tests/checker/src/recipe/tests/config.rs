@@ -31,6 +31,7 @@ fn story(applied: Vec<Applied>) -> Vec<Invariant> {
         applied,
         subscribers: vec![("p".to_owned(), span)],
         invalid: bytes("!"),
+        starts: Vec::new(),
     }];
     broken(&story)
 }
@@ -75,4 +76,44 @@ fn c3_the_last_set_is_not_reached() {
     let mut late = good();
     late[1].at = time(13);
     assert_eq!(story(late), [Invariant::C3]);
+}
+
+#[test]
+fn c4_a_disk_that_was_not_written() {
+    let start = |revision| {
+        let mut pen = Pen::new();
+        for value in ["1", "2"] {
+            pen.write(&[("c/a", value, 0), ("c/b", value, 0)], &[]);
+        }
+        pen.pass(60);
+        let mut story = pen.story();
+        let lived = |from, to| Span {
+            from: time(from),
+            to: time(to),
+        };
+        let both = |value| [("a", value), ("b", value)];
+        let later = Applied {
+            client: "q".to_owned(),
+            at: time(40),
+            ..applied(3, &both("2"))
+        };
+        story.configs = vec![ConfigStory {
+            prefix: bytes("c/"),
+            applied: vec![applied(2, &both("1")), applied(3, &both("2")), later],
+            subscribers: vec![
+                ("p".to_owned(), lived(0, 30)),
+                ("q".to_owned(), lived(40, 60)),
+            ],
+            invalid: bytes("!"),
+            starts: vec![Start {
+                client: "q".to_owned(),
+                at: time(40),
+                revision,
+                before: vec!["p".to_owned()],
+            }],
+        }];
+        broken(&story)
+    };
+    assert_eq!(start(3), []);
+    assert_eq!(start(2), [Invariant::C4]);
 }

@@ -50,6 +50,33 @@ fn m1_one_by_one_is_not() {
 }
 
 #[test]
+fn m3_refused_for_somebody_who_is_not_there() {
+    let mut pen = Pen::new();
+    pen.session("p", 1);
+    let token = pen.write(&[("a/1", "", 1), ("b/1", "", 1)], &[]);
+    pen.pass(1);
+    let left = pen.write(&[], &["a/1", "b/1"]);
+    pen.pass(20);
+    let mut story = story(pen, token, token, left);
+    let mut with = |name: &str, found, from| {
+        let to = time(from + 1);
+        story.conflicts = vec![Conflict {
+            name: bytes(name),
+            found,
+            span: Span {
+                from: time(from),
+                to,
+            },
+        }];
+        broken(&story)
+    };
+    assert_eq!(with("a", HoldKind::Lock, 3), []);
+    assert_eq!(with("a", HoldKind::Election, 3), [Invariant::M3]);
+    assert_eq!(with("c", HoldKind::Lock, 3), [Invariant::M3]);
+    assert_eq!(with("a", HoldKind::Lock, 20), [Invariant::M3]);
+}
+
+#[test]
 fn m2_crosswise_places_and_a_grant_that_does_not_come() {
     let mut pen = Pen::new();
     pen.session("p", 1);

@@ -18,6 +18,7 @@ fn good() -> (Pen, QueueStory) {
         id: id.to_owned(),
         after: after.iter().map(|id| (*id).to_owned()).collect(),
         gate: gate.map(str::to_owned),
+        opens: None,
         asked: time(2),
         told: Some(time(4)),
     };
@@ -118,6 +119,59 @@ fn q4_before_its_conditions() {
             }
         }
         assert_eq!(judge(pen, queue), [Invariant::Q4], "{early}");
+    }
+}
+
+/// A rule is set, `z` is pushed, `open` is put, and `z` is claimed.
+fn whole(rule: &str, open: &[&str], opens: Option<&str>) -> Vec<Invariant> {
+    let (mut pen, mut queue) = good();
+    let rule = format!("{{\"condition\":{rule},\"epoch\":\"e\"}}");
+    pen.put("q/condition", &rule, 0);
+    pen.put("q/items/z", "", 0);
+    for key in open {
+        pen.put(key, "run", 0);
+    }
+    pen.put("q/claims/z", "", 7);
+    let mut push = queue.pushes[0].clone();
+    push.id = "z".to_owned();
+    push.opens = opens.map(str::to_owned);
+    queue.pushes.push(push);
+    judge(pen, queue)
+}
+
+#[test]
+fn q4_before_the_queue_is_open() {
+    let count = |count| format!("{{\"count\":{count}}}");
+    assert_eq!(whole(&count(1), &["q/open/e"], None), []);
+    assert_eq!(whole(&count(1), &[], None), [Invariant::Q4]);
+    assert_eq!(whole(&count(1), &["q/open/other"], None), [Invariant::Q4]);
+    // Opened by somebody who cannot count.
+    assert_eq!(whole(&count(2), &["q/open/e"], None), [Invariant::Q4]);
+    let gate = r#"{"gate":"h"}"#;
+    assert_eq!(whole(gate, &["q/gate/h"], None), []);
+    assert_eq!(whole(gate, &[], Some("h")), []);
+    assert_eq!(whole(gate, &["q/gate/i"], None), [Invariant::Q4]);
+    assert_eq!(whole("\"start\"", &["q/control"], None), []);
+    assert_eq!(whole("\"start\"", &[], None), [Invariant::Q4]);
+}
+
+#[test]
+fn q6_enough_but_nobody_says_so() {
+    for (count, found) in [(1, vec![Invariant::Q6]), (2, vec![])] {
+        let (mut pen, mut queue) = good();
+        let rule = format!("{{\"condition\":{{\"count\":{count}}},\"epoch\":\"e\"}}");
+        pen.put("q/condition", &rule, 0); // 8
+        pen.put("q/items/z", "", 0); // 9
+        pen.pass(10);
+        let mut push = queue.pushes[0].clone();
+        push.id = "z".to_owned();
+        queue.pushes.push(push);
+        let (from, to) = (time(9), time(19));
+        queue.waits = vec![Wait {
+            client: "v".to_owned(),
+            span: Span { from, to },
+        }];
+        assert_eq!(judge(pen, queue), found, "{count}");
     }
 }
 
