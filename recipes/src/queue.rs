@@ -134,15 +134,18 @@ impl Queue {
             _ => {}
         }
         let key = self.keys().condition();
-        let set = if condition == Condition::None {
-            Op::delete(key)
+        let forget = Op::delete(self.keys().opens()).prefix();
+        let txn = if condition == Condition::None {
+            self.client().txn().then([Op::delete(key), forget])
         } else {
             let epoch = format!("{:016x}", self.client().chance().word());
-            Op::put(key, record::value(&Rule { condition, epoch }))
+            let rule = record::value(&Rule { condition, epoch });
+            // Sent again, it must not shut what was opened since.
+            let is_set = Compare::value(&key).eq(rule.clone());
+            let set = [Op::put(key, rule), forget];
+            self.client().txn().when([is_set]).otherwise(set)
         };
-        let forget = Op::delete(self.keys().opens()).prefix();
-        let answer = self.client().txn().then([set, forget]).repeatable();
-        self.note(answer.commit().await?.header.revision);
+        self.note(txn.repeatable().commit().await?.header.revision);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use handfast_fault::{Fault, active};
 
 use super::delivery::Delivery;
-use super::respond::{Output, Sheet, response};
+use super::respond::{Output, Sheet, response, unreadable};
 use super::watcher::{Watcher, Watchers};
 use super::{History, HistoryError};
 use crate::recent::Event;
@@ -272,10 +272,7 @@ impl Delivery {
     fn cancel_unreadable(&mut self, reason: &str, through: i64, output: &mut Output<'_>) {
         for watcher in self.take_behind(through + 1) {
             self.watchers.release_id(watcher.id);
-            let mut canceled = response(watcher.id, 0, Vec::new());
-            canceled.canceled = true;
-            canceled.cancel_reason = format!("etcdserver: cannot read history: {reason}");
-            output.push_control(canceled);
+            output.push_control(unreadable(watcher.id, reason));
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::hub::{Mailbox, Notes, WatchHub};
-use super::respond::{Output, Sheet};
+use super::respond::{Output, Sheet, unreadable};
 use super::watcher::{Watcher, Watchers};
 
 /// The notes that were taken from the mailbox, and how far they are worked off.
@@ -68,7 +68,8 @@ impl Delivery {
         }
     }
 
-    /// Sends one watcher its selection of a sheet and moves its cursor past `revision`.
+    /// Sends one watcher its selection of a sheet and moves its cursor past `revision`. One that
+    /// asked for the pairs before and cannot have them ends: it can go on elsewhere.
     pub(super) fn send(
         &mut self,
         selection: &[(u32, u32)],
@@ -85,7 +86,17 @@ impl Delivery {
         let numbers = selection.iter().map(|(_, number)| *number);
         let events = numbers
             .map(|number| sheet.message(number, watcher.prev_kv))
-            .collect();
+            .collect::<Result<Vec<_>, _>>();
+        let events = match events {
+            Ok(events) => events,
+            Err(reason) => {
+                let (slot, id) = (*slot, watcher.id);
+                self.catching_up.retain(|other| *other != slot);
+                drop(self.drop_watcher(slot));
+                self.watchers.release_id(id);
+                return output.push_control(unreadable(id, &reason));
+            }
+        };
         watcher.busy = true;
         watcher.next = revision + 1;
         let split_above = watcher.fragment.then_some(self.max_response_bytes);

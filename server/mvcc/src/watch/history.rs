@@ -45,7 +45,7 @@ pub trait History {
 
     /// The pair that `event` replaced or deleted, `None` when it is compacted.
     ///
-    /// Never called for an event that created its key. An error is logged and taken for `None`.
+    /// Never called for an event that created its key. Who asked for it is canceled on an error.
     ///
     /// # Errors
     /// [`HistoryError::Storage`] if the state file cannot be read.

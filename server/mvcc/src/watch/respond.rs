@@ -82,6 +82,15 @@ impl<'a> Output<'a> {
     }
 }
 
+/// The end of a watcher that cannot be given what it asked for.
+pub(super) fn unreadable(id: i64, reason: &str) -> WatchResponse {
+    WatchResponse {
+        canceled: true,
+        cancel_reason: format!("etcdserver: cannot read history: {reason}"),
+        ..response(id, 0, Vec::new())
+    }
+}
+
 /// A response of a watcher at a revision; the API layer fills the rest of the header.
 pub(super) fn response(id: i64, revision: i64, events: Vec<mvccpb::Event>) -> WatchResponse {
     WatchResponse {
@@ -118,7 +127,10 @@ impl<'a> Sheet<'a> {
     }
 
     /// The message for event `number`; its keys and values are shared, not copied.
-    pub(super) fn message(&mut self, number: u32, prev_kv: bool) -> mvccpb::Event {
+    ///
+    /// # Errors
+    /// Why the pair before it cannot be read.
+    pub(super) fn message(&mut self, number: u32, prev_kv: bool) -> Result<mvccpb::Event, String> {
         let event = &self.events[number as usize];
         let kind = if event.tombstone {
             EventType::Delete
@@ -126,43 +138,44 @@ impl<'a> Sheet<'a> {
             EventType::Put
         };
         let prev_kv = if prev_kv {
-            self.previous(number as usize)
+            self.previous(number as usize)?
         } else {
             None
         };
-        mvccpb::Event {
+        Ok(mvccpb::Event {
             r#type: kind as i32,
             kv: Some(event.kv.clone()),
             prev_kv,
-        }
+        })
     }
 
-    fn previous(&mut self, number: usize) -> Option<KeyValue> {
+    fn previous(&mut self, number: usize) -> Result<Option<KeyValue>, String> {
         let event = &self.events[number];
         if event.is_creation() {
-            return None;
+            return Ok(None);
         }
         if self.previous.is_empty() {
             self.previous.resize(self.events.len(), None);
         }
-        let history = self.history;
-        self.previous[number]
-            .get_or_insert_with(|| read_previous(event, history))
-            .clone()
+        if let Some(known) = &self.previous[number] {
+            return Ok(known.clone());
+        }
+        let read = read_previous(event, self.history)?;
+        Ok(self.previous[number].insert(read).clone())
     }
 }
 
-fn read_previous(event: &Event, history: &dyn History) -> Option<KeyValue> {
+fn read_previous(event: &Event, history: &dyn History) -> Result<Option<KeyValue>, String> {
     match history.previous(event) {
-        Ok(pair) => pair,
-        Err(HistoryError::Compacted { .. }) => None,
+        Ok(pair) => Ok(pair),
+        Err(HistoryError::Compacted { .. }) => Ok(None),
         Err(HistoryError::Storage(reason)) => {
             tracing::error!(
                 revision = event.main(),
                 reason,
                 "cannot read the pair before an event"
             );
-            None
+            Err(reason)
         }
     }
 }

@@ -261,6 +261,10 @@ impl Judge<'_> {
                 }
             }
         }
+        for at in self.rules.repeated() {
+            let what = format!("one condition was set a second time at {at}");
+            found.add(Invariant::Q4, what);
+        }
         for (count, at) in self.rules.early(&doors) {
             let what = format!("the queue was opened at {at}, before {count} were ready");
             found.add(Invariant::Q4, what);

@@ -119,6 +119,15 @@ impl Rules {
         })
     }
 
+    /// Rules that were set again by nobody's wish, which shuts what they had opened: the revisions.
+    pub(super) fn repeated(&self) -> impl Iterator<Item = i64> {
+        let pairs = self.0.iter().zip(self.0.iter().skip(1));
+        let again = |(one, next): &(&Time, &Time)| {
+            one.to == next.from && !one.rule.epoch.is_empty() && one.rule.epoch == next.rule.epoch
+        };
+        pairs.filter(again).map(|(_, next)| next.from)
+    }
+
     /// Counts that were said to be reached before they were, with the revision.
     pub(super) fn early(&self, doors: &Doors<'_>) -> Vec<(String, i64)> {
         let mut early = Vec::new();
@@ -127,7 +136,8 @@ impl Rules {
                 continue;
             };
             let mark = of(doors.opens, &time.rule.epoch).iter();
-            for at in mark.map(|life| life.created) {
+            let within = |at: &i64| (time.from..time.to).contains(at);
+            for at in mark.map(|life| life.created).filter(within) {
                 // Whoever wrote the mark saw the state before it.
                 if time.reached.is_none_or(|reached| reached >= at) {
                     early.push((format!("{count} items"), at));

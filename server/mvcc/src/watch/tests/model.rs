@@ -22,6 +22,7 @@ struct State {
     /// Every event that ever was, never compacted.
     log: Vec<Event>,
     disk: BTreeMap<(i64, u32), Event>,
+    broken: bool,
 }
 
 pub(super) struct Model {
@@ -195,6 +196,13 @@ impl State {
     }
 }
 
+impl Model {
+    /// Lets no pair be read any more.
+    pub(super) fn break_disk(&self) {
+        self.state.lock().broken = true;
+    }
+}
+
 impl History for Model {
     fn revision(&self) -> i64 {
         self.state.lock().revision
@@ -231,6 +239,9 @@ impl History for Model {
     fn previous(&self, event: &Event) -> Result<Option<KeyValue>, HistoryError> {
         assert!(!event.is_creation());
         let state = self.state.lock();
+        if state.broken {
+            return Err(HistoryError::Storage("no such disk".to_owned()));
+        }
         if event.main() - 1 < state.compacted {
             return Ok(None);
         }

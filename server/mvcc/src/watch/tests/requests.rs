@@ -210,6 +210,28 @@ fn filters_drop_kinds_of_events_and_empty_responses() {
     );
 }
 
+/// Found by the simulation: an event came without the pair before it, from a disk that failed.
+#[test]
+fn who_asked_for_pairs_before_that_cannot_be_read_is_canceled_and_others_go_on() {
+    let (model, mut client) = setup();
+    client.ask(create(WatchCreateRequest {
+        prev_kv: true,
+        ..watch("k", "")
+    }));
+    client.ask(create(watch("k", "")));
+    model.put("k", "1");
+    assert_eq!(client.ready(), ["0@2 +k=1@2", "1@2 +k=1@2"]);
+    model.break_disk();
+    model.put("k", "2");
+    let canceled = "0@0 canceled (etcdserver: cannot read history: no such disk)";
+    let ready = client.ready();
+    assert!(ready.iter().any(|it| it == canceled), "{ready:?}");
+    assert!(ready.iter().any(|it| it == "1@3 +k=2@3"), "{ready:?}");
+    assert_eq!(ready.len(), 2, "{ready:?}");
+    model.put("k", "3");
+    assert_eq!(client.ready(), ["1@4 +k=3@4"]);
+}
+
 #[test]
 fn the_pair_before_is_sent_to_who_asked_unless_it_is_compacted() {
     let (model, mut client) = setup();
