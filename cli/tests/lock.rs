@@ -50,7 +50,7 @@ fn exit_code_and_variables_reach_through() {
         assert!(is_free(&server, "jobs/x"));
         let said = server.run(&["lock", "jobs/x", "--", "sh", "-c", "kill -TERM $$"]);
         assert_eq!(said.code, Some(128 + 15), "{said:?}");
-        assert_eq!(server.say(&["lease", "list"]), "found 0 leases\n");
+        server.wait_for_no_lease();
     }
 }
 

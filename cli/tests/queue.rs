@@ -61,7 +61,7 @@ fn items_are_pushed_looked_at_and_popped_in_order() {
         );
         let empty = server.run(&["queue", "pop", "q", "--wait", "100ms"]);
         assert_eq!(empty.code, Some(75), "{empty:?}");
-        assert_eq!(server.say(&["lease", "list"]), "found 0 leases\n");
+        server.wait_for_no_lease();
         assert!(states(&server).is_empty());
     }
 }

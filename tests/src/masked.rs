@@ -20,7 +20,26 @@ pub fn masked(text: &str, names: &[(&str, &str)]) -> String {
         }
     }
     out.push_str(mark(&word));
-    mask_terms(&out)
+    mask_widths(&mask_terms(&out))
+}
+
+/// Columns of a table are as wide as what is in them: ids have 16 digits, and sometimes fewer.
+fn mask_widths(text: &str) -> String {
+    let is_row = |line: &str| line.starts_with("+-") || line.starts_with("| ");
+    let narrow = |line: &str| {
+        let mut out = String::with_capacity(line.len());
+        for char in line.chars() {
+            if !(matches!(char, '-' | ' ') && out.ends_with(char)) {
+                out.push(char);
+            }
+        }
+        out
+    };
+    let lines = text.split('\n').map(|line| match is_row(line) {
+        true => narrow(line),
+        false => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Raft terms in JSON and in etcdctl's list of fields: small numbers, known by their label only.
@@ -69,5 +88,13 @@ mod tests {
         assert_eq!(masked("{\"raft_term\":12}", &[]), "{\"raft_term\":<term>}");
         assert_eq!(masked("a/1\nabc\n", &[]), "a/1\nabc\n");
         assert_eq!(masked("remaining(59s)", &[]), "remaining(59s)");
+    }
+
+    #[test]
+    fn a_table_is_the_same_with_an_id_that_is_shorter() {
+        let long = "+------------------+\n|        ID        |\n| 694d8a1b2c3d4e5f |\n";
+        let short = "+-----------------+\n|       ID        |\n| 694d8a1b2c3d4e5 |\n";
+        assert_eq!(masked(long, &[]), masked(short, &[]));
+        assert_eq!(masked(long, &[]), "+-+\n| ID |\n| <id> |\n");
     }
 }

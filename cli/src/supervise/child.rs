@@ -45,6 +45,7 @@ impl Child {
             command.process_group(0);
         }
         prepare(&mut command);
+        let mut guard = Guard::post();
         let process = command.spawn().map_err(|error| Failure::Spawn {
             command: program.to_string_lossy().into_owned(),
             error,
@@ -52,7 +53,9 @@ impl Child {
         let pid = process
             .id()
             .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let guard = pid.and_then(|pid| Guard::post(pid, own_group));
+        if let (Some(guard), Some(pid)) = (&mut guard, pid) {
+            guard.watch(pid, own_group);
+        }
         Ok(Child {
             process,
             pid,

@@ -3,40 +3,55 @@
 //! Owns a small process that waits for our end. Without it a command would run on after `kill -9`
 //! of the program that holds its lock, while somebody else gets the lock.
 
+use std::fs::File;
+use std::io::Write;
 use std::process::Stdio;
 
 use rustix::process::Pid;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-/// The end of our pipe without a line means that we are gone.
-const SCRIPT: &str = r#"read -r done || kill -s KILL -- "$0""#;
+/// The first line says whom to kill. The end of our pipe without another means that we are gone.
+const SCRIPT: &str = r#"read -r whom || exit; read -r done || kill -s KILL -- "$whom""#;
 
 /// A guard on duty.
-pub(crate) struct Guard(tokio::process::Child);
+pub(crate) struct Guard {
+    process: Child,
+    pipe: File,
+}
 
 impl Guard {
-    /// Watches over the process group led by `pid`, or over that process alone. None when the
+    /// Gets ready before there is a command, so that it is never without a guard. None when the
     /// system has no shell; the command is then as safe as under any other program.
-    pub(crate) fn post(pid: Pid, group: bool) -> Option<Guard> {
-        let sign = if group { "-" } else { "" };
-        let guard = Command::new("sh")
-            .args(["-c", SCRIPT, &format!("{sign}{}", pid.as_raw_nonzero())])
+    pub(crate) fn post() -> Option<Guard> {
+        let mut process = Command::new("sh")
+            .args(["-c", SCRIPT])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             // What ends our own group must not end the guard.
             .process_group(0)
-            .spawn();
-        guard.ok().map(Guard)
+            .spawn()
+            .ok()?;
+        let pipe = process.stdin.take()?.into_owned_fd().ok()?;
+        let pipe = File::from(pipe);
+        Some(Guard { process, pipe })
+    }
+
+    /// Watches over the process group led by `pid`, or over that process alone.
+    pub(crate) fn watch(&mut self, pid: Pid, group: bool) {
+        let sign = if group { "-" } else { "" };
+        self.say(&format!("{sign}{}", pid.as_raw_nonzero()));
+    }
+
+    fn say(&mut self, line: &str) {
+        // It fits into the pipe. A guard that is gone needs no word.
+        let _ = self.pipe.write_all(format!("{line}\n").as_bytes());
     }
 
     /// Ends the watch: the command is gone.
     pub(crate) async fn dismiss(mut self) {
-        if let Some(mut stdin) = self.0.stdin.take() {
-            // A guard that is gone needs no word.
-            let _ = stdin.write_all(b"done\n").await;
-        }
-        let _ = self.0.wait().await;
+        self.say("done");
+        drop(self.pipe);
+        let _ = self.process.wait().await;
     }
 }

@@ -226,6 +226,20 @@ impl Server {
         self.command(args).output().unwrap().into()
     }
 
+    /// Waits until nobody has a lease. One whose grant was asked for twice, since the first answer
+    /// took too long, stays for its TTL.
+    pub(crate) fn wait_for_no_lease(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.say(&["lease", "list"]);
+            if said == "found 0 leases\n" {
+                return;
+            }
+            assert!(Instant::now() < deadline, "leases stay: {said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Runs a client command that must work; what it printed.
     pub(crate) fn say(&self, args: &[&str]) -> String {
         let said = self.run(args);

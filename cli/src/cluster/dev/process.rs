@@ -55,9 +55,12 @@ impl Process {
         events: UnboundedSender<Ended>,
     ) -> Result<Process, Failure> {
         let name = Layout::name(index);
+        let mut guard = Guard::post();
         let mut child = spawn(&command)?;
         let pid = child.id().unwrap_or_default();
-        let guard = own_pid(&child).and_then(|pid| Guard::post(pid, true));
+        if let (Some(guard), Some(pid)) = (&mut guard, own_pid(&child)) {
+            guard.watch(pid, true);
+        }
         let prefix = Prefix::new(index);
         let lines = tokio::spawn(relay(child.stderr.take(), prefix));
         let (orders, mut ordered) = watch::channel(Order::Run);
