@@ -58,6 +58,16 @@ impl Failure {
         }
     }
 
+    /// A server that says of itself that it cannot do its work: others may.
+    pub(crate) fn of_server(message: String) -> Self {
+        Self {
+            kind: ErrorKind::Unavailable,
+            fate: Fate::Refused,
+            code: None,
+            message,
+        }
+    }
+
     pub(crate) fn is_unconnected_deadline(&self) -> bool {
         self.kind == ErrorKind::Timeout && self.fate == Fate::NotSent
     }

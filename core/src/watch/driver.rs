@@ -32,6 +32,8 @@ use crate::{
 
 /// The id of messages that concern no watch or all of them.
 const NO_WATCH: i64 = -1;
+/// How handfast's members say that their own disk fails: it is not the watch that is at fault.
+const UNREADABLE: &str = "etcdserver: cannot read history";
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -408,6 +410,10 @@ impl Driver {
         let Some(watch) = self.watches.get_mut(&id) else {
             return;
         };
+        if response.cancel_reason.starts_with(UNREADABLE) {
+            watch.phase = Phase::Waiting;
+            return self.broken(Failure::of_server(response.cancel_reason));
+        }
         let kind = kind_of_text(&response.cancel_reason);
         if response.compact_revision > 0 || kind == ErrorKind::Compacted {
             let compact_revision = response.compact_revision;

@@ -143,13 +143,6 @@ pub(super) async fn ignore(process: &Process, errs: Mutation) {
     if !about || free.is_empty() || lease == 0 {
         return;
     }
-    if errs == Mutation::OpensEarly {
-        if counts.is_some_and(|wanted| (free.len() as u64) < wanted) {
-            // In doubt is as good as done.
-            let _ = process.client().put(format!("{PREFIX}{mark}"), "").await;
-        }
-        return;
-    }
     if let Some(item) = process.draw(|dice| dice.pick(&free).cloned()) {
         claim_item(process, &item, lease).await;
     }

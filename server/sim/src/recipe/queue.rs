@@ -105,10 +105,7 @@ async fn workers(process: &Process, queue: &Queue) {
                 continue;
             }
             Some(
-                errs @ (Mutation::IgnoresCount
-                | Mutation::IgnoresGate
-                | Mutation::IgnoresStart
-                | Mutation::OpensEarly),
+                errs @ (Mutation::IgnoresCount | Mutation::IgnoresGate | Mutation::IgnoresStart),
             ) => condition::ignore(process, errs).await,
             _ => {}
         }
