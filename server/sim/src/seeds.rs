@@ -82,6 +82,15 @@ pub(crate) fn play(order: Order) -> Outcome {
 /// Runs one seed on a thread of its own, for thread-local state must not pass from one seed to the
 /// next; gives up on a run that does not come to its end.
 pub(crate) fn play_apart(order: Order, twice: bool) -> Outcome {
+    let outcome = try_apart(order, twice);
+    // What spins does so again; a machine that stood still goes on.
+    match outcome.stuck {
+        true => try_apart(order, twice),
+        false => outcome,
+    }
+}
+
+fn try_apart(order: Order, twice: bool) -> Outcome {
     let (tell, told) = std::sync::mpsc::channel();
     // Not joined: a run that spins for ever would hold up everything.
     std::thread::spawn(move || {
