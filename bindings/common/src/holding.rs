@@ -6,7 +6,10 @@
 use handfast::{Claim, Leadership, LockGuard, MultiGuard, Tenure};
 use parking_lot::Mutex;
 
-use crate::{Failure, runtime::Local};
+use crate::{
+    Failure,
+    runtime::{self, Local},
+};
 
 /// What gives the key back.
 #[derive(Debug)]
@@ -98,9 +101,16 @@ impl Holding {
         }
     }
 
-    /// Gives it back in the background.
+    /// Gives it back in the background, for nobody has begun to work with it: the attempt on an
+    /// item does not count.
     pub fn abandon(&self) {
-        drop(Local::new(self.take()));
+        match (self.take(), runtime::handle()) {
+            (Some(guard @ Guard::Claim(_)), Ok(runtime)) => {
+                // If it is lost there is nothing to give back.
+                runtime.spawn(async move { drop(guard.release().await) });
+            }
+            (guard, _) => drop(Local::new(guard)),
+        }
     }
 
     /// Something that is held, and given back by somebody else.

@@ -9,6 +9,7 @@
 //! * [`feed`]: watches, leaders and states, one at a time
 //! * [`holding`], [`lease`]: what is held until it is given back
 //! * [`once`]: work that the host does, once
+//! * [`queue`]: workers that several objects share
 //! * [`request`]: conditions as words
 //! * [`logs`]: records of `tracing` on a thread of their own, bounded
 //! * [`testing`]: an embedded server that can be stopped, paused and cut off
@@ -23,6 +24,7 @@ pub mod holding;
 pub mod lease;
 pub mod logs;
 pub mod once;
+pub mod queue;
 pub mod request;
 pub mod runtime;
 pub mod testing;
