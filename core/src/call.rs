@@ -90,7 +90,7 @@ where
         };
         let again = may_repeat(call.safety, &failure) && passes(failure.kind, pool.len());
         if punishes(failure.kind) {
-            pool.failed(index);
+            pool.failed(index, &failure);
             avoid = Some(index);
         }
         let kind = failure.kind;

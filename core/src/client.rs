@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Uri};
 
 use crate::{
-    Error, IntoEndpoints,
+    Error, ErrorKind, IntoEndpoints,
     call::{Call, Safety},
     chance::Chance,
     clock::Clock,
@@ -256,6 +256,16 @@ impl Client {
     pub fn endpoints(&self) -> Vec<String> {
         let urls = self.shared.pool.urls();
         urls.iter().map(ToString::to_string).collect()
+    }
+
+    /// Why no server is reached, as far as is known; `None` if one of them answered when it was
+    /// asked last. No input or output.
+    #[must_use]
+    pub fn unreached(&self) -> Option<Error> {
+        let tried = self.shared.pool.unreached()?;
+        let (endpoint, message) = tried.last()?.clone();
+        let error = Error::local(ErrorKind::Connect, "connect", message);
+        Some(error.with_endpoint(&endpoint).with_tried(tried))
     }
 
     /// Watches keys. Needs no `await`: the watch is made by the client's watch task, and reports

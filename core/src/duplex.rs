@@ -129,15 +129,24 @@ impl<Req: Send + 'static, Resp: Send + 'static> Duplex<Req, Resp> {
             self.pool.discard(&live.link);
         }
         self.state = State::Over;
-        self.pool.failed(self.index);
+        self.pool.failed(self.index, &silent());
     }
 
     fn fail(&mut self, failure: Failure) -> Failure {
         self.state = State::Over;
         if punishes(failure.kind) {
-            self.pool.failed(self.index);
+            self.pool.failed(self.index, &failure);
         }
         failure
+    }
+}
+
+fn silent() -> Failure {
+    Failure {
+        kind: ErrorKind::Timeout,
+        fate: Fate::Unknown,
+        code: None,
+        message: "it is silent".to_owned(),
     }
 }
 

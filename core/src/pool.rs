@@ -189,8 +189,19 @@ impl Pool {
     }
 
     /// `index` failed: it is passed over for a while, longer each time in a row.
-    pub(crate) fn failed(&self, index: usize) {
-        self.roster.read().members[index].failed();
+    pub(crate) fn failed(&self, index: usize, failure: &Failure) {
+        self.roster.read().members[index].failed(failure);
+    }
+
+    /// Why no server is reached, for each endpoint; `None` if one of them answers.
+    pub(crate) fn unreached(&self) -> Option<Vec<(Arc<str>, String)>> {
+        let roster = self.roster.read();
+        let mut used = roster.order.clone();
+        used.sort_unstable();
+        let members = used.iter().map(|index| &roster.members[*index]);
+        members
+            .map(|member| Some((Arc::clone(&member.url), member.trouble()?)))
+            .collect()
     }
 
     /// `link` is broken or silent: the next user makes a new connection.
@@ -222,6 +233,34 @@ mod tests {
         .unwrap()
     }
 
+    fn silence() -> Failure {
+        Failure::deadline(Duration::from_secs(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_no_server_is_reached_is_known_until_one_answers() {
+        let pool = pool(2);
+        let told = |pool: &Pool| -> Vec<String> {
+            let unreached = pool.unreached().unwrap();
+            unreached.into_iter().map(|(_, why)| why).collect()
+        };
+        assert_eq!(told(&pool), ["no answer yet", "no answer yet"]);
+        let refused = pool.link(0).await.unwrap_err();
+        pool.failed(0, &refused);
+        // What was found out is not forgotten for a call that had no time left.
+        pool.failed(0, &Failure::unconnected_deadline(Duration::from_secs(1)));
+        pool.failed(1, &silence());
+        let seen = told(&pool);
+        assert!(seen[0].contains("refused"), "{seen:?}");
+        assert!(seen[1].contains("no answer within 1"), "{seen:?}");
+        pool.succeeded(1);
+        assert_eq!(pool.unreached(), None);
+        pool.failed(1, &silence());
+        let refusal = Failure::read(&tonic::Status::unavailable("etcdserver: no leader"));
+        pool.failed(0, &refusal);
+        assert_eq!(pool.unreached(), None, "a refusal is an answer");
+    }
+
     /// The clients of a member that fails spread over the two others.
     #[tokio::test(start_paused = true)]
     async fn the_next_endpoint_differs_from_client_to_client() {
@@ -229,7 +268,7 @@ mod tests {
         for _ in 0..400 {
             let pool = pool(3);
             pool.succeeded(0);
-            pool.failed(0);
+            pool.failed(0, &silence());
             next[pool.pick(None)] += 1;
         }
         assert_eq!(next[0], 0);
@@ -254,7 +293,7 @@ mod tests {
     async fn a_failed_endpoint_is_passed_over_until_its_penalty_ends() {
         let pool = pool(2);
         let first = pool.pick(None);
-        pool.failed(first);
+        pool.failed(first, &silence());
         assert_eq!(pool.pick(None), 1 - first);
         tokio::time::advance(PENALTY_LIMIT).await;
         assert_eq!(pool.pick(None), first);
@@ -272,9 +311,9 @@ mod tests {
     async fn when_all_failed_the_soonest_to_recover_is_used() {
         let pool = pool(2);
         for _ in 0..5 {
-            pool.failed(0);
+            pool.failed(0, &silence());
         }
-        pool.failed(1);
+        pool.failed(1, &silence());
         assert_eq!(pool.pick(None), 1);
         assert_eq!(pool.pick(Some(1)), 0);
     }

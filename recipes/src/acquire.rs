@@ -166,7 +166,7 @@ async fn give_up<W: Way>(
         None => None,
     };
     let Some(Blocked { name, ahead }) = blocked else {
-        return timed_out(goal, waited);
+        return timed_out(handfast, goal, waited);
     };
     let position = Some(ahead.len() + 1);
     let holder = match ahead.into_iter().next() {
@@ -186,11 +186,13 @@ async fn give_up<W: Way>(
         waited,
         holder,
         position,
+        unreached: None,
     }
 }
 
 /// `attempt`, for no longer than `limit`.
 pub(crate) async fn within<T>(
+    handfast: &Handfast,
     limit: Option<Duration>,
     goal: &impl Goal,
     attempt: impl Future<Output = Result<T, Error>>,
@@ -199,18 +201,75 @@ pub(crate) async fn within<T>(
         None => attempt.await,
         Some(limit) => match tokio::time::timeout(limit, attempt).await {
             Ok(done) => done,
-            Err(_) => Err(timed_out(goal, limit)),
+            Err(_) => Err(timed_out(handfast, goal, limit)),
         },
     }
 }
 
 /// The error of a wait that took too long, when nobody told who was in the way.
-fn timed_out(goal: &impl Goal, waited: Duration) -> Error {
+fn timed_out(handfast: &Handfast, goal: &impl Goal, waited: Duration) -> Error {
     Error::Timeout {
         kind: goal.kind(),
         name: goal.shown(),
         waited,
         holder: None,
         position: None,
+        unreached: handfast.client().unreached().map(Box::new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing listens there.
+    const NOWHERE: [&str; 2] = ["127.0.0.1:1", "127.0.0.1:9"];
+
+    #[tokio::test]
+    async fn a_timeout_says_that_no_server_was_reached_and_why() {
+        let handfast = Handfast::builder().endpoints(NOWHERE).build().unwrap();
+        // However slow the machine is.
+        let brief = handfast.client().with_timeout(Duration::from_millis(100));
+        let refused = || {
+            let unreached = brief.unreached();
+            unreached.is_some_and(|it| it.tried().all(|(_, why)| why.contains("connect:")))
+        };
+        while !refused() {
+            assert!(brief.get("k").await.unwrap_err().is_retryable());
+        }
+        let limit = Duration::from_millis(50);
+        let errors = [
+            handfast.lock("n").timeout(limit).acquire().await.err(),
+            handfast.lock("n").timeout(limit).try_acquire().await.err(),
+            handfast
+                .multi_lock(["n", "m"])
+                .timeout(limit)
+                .acquire()
+                .await
+                .err(),
+            handfast.election("n").timeout(limit).campaign().await.err(),
+            handfast
+                .queue("n")
+                .claim()
+                .timeout(limit)
+                .next()
+                .await
+                .err(),
+        ];
+        for error in errors {
+            let error = error.unwrap();
+            let text = error.to_string();
+            assert!(
+                text.contains("; no server was reached: http://127.0.0.1:"),
+                "{text}"
+            );
+            for endpoint in NOWHERE {
+                assert!(
+                    text.contains(&format!("http://{endpoint}: cannot connect")),
+                    "{text}"
+                );
+            }
+            assert_eq!(error.code(), "TIMEOUT");
+        }
     }
 }

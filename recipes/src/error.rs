@@ -17,7 +17,9 @@ use crate::{Kind, Member};
 #[non_exhaustive]
 pub enum Error {
     /// It was not acquired in time; nothing is left in the queue.
-    #[error("{kind} {name}: not acquired within {waited:?}{}", Waiting { holder, position })]
+    #[error(
+        "{kind} {name}: not acquired within {waited:?}{}", Waiting { holder, position, unreached }
+    )]
     Timeout {
         /// What was waited for.
         kind: Kind,
@@ -29,9 +31,11 @@ pub enum Error {
         holder: Option<Box<Member>>,
         /// The place in the queue when given up: 1 is the holder's.
         position: Option<usize>,
+        /// Why no server was reached, if none was when it was given up.
+        unreached: Option<Box<handfast_core::Error>>,
     },
     /// It is not held any more: another client may hold it.
-    #[error("{kind} {name} is lost: {reason}")]
+    #[error("{}{kind} {name} is lost: {reason}", what_of(*kind))]
     Lost {
         /// What is lost.
         kind: Kind,
@@ -230,6 +234,14 @@ impl Error {
     }
 }
 
+/// A queue is not lost, only what was taken from it.
+fn what_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Queue => "the claim on an item of ",
+        _ => "",
+    }
+}
+
 struct Conflict<'a> {
     since: &'a i64,
     revision: &'a i64,
@@ -277,6 +289,7 @@ impl fmt::Display for Nobody<'_> {
 struct Waiting<'a> {
     holder: &'a Option<Box<Member>>,
     position: &'a Option<usize>,
+    unreached: &'a Option<Box<handfast_core::Error>>,
 }
 
 impl fmt::Display for Waiting<'_> {
@@ -290,6 +303,35 @@ impl fmt::Display for Waiting<'_> {
                 "; this was number {position} in the queue, the holder being 1"
             )?;
         }
+        if let Some(unreached) = self.unreached {
+            f.write_str("; no server was reached")?;
+            for (place, (endpoint, why)) in unreached.tried().enumerate() {
+                let before = if place == 0 { ":" } else { "," };
+                write!(f, "{before} {endpoint}: {why}")?;
+            }
+            f.write_str("; check that it runs there and that the address is right")?;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_the_claim_and_not_the_queue() {
+        let lost = |kind| Error::Lost {
+            kind,
+            name: "mail".to_owned(),
+            reason: LostReason::Deleted,
+        };
+        let text = lost(Kind::Queue).to_string();
+        assert!(
+            text.starts_with("the claim on an item of queue mail is lost"),
+            "{text}"
+        );
+        let text = lost(Kind::Lock).to_string();
+        assert!(text.starts_with("lock mail is lost"), "{text}");
     }
 }

@@ -138,7 +138,7 @@ impl Lock {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<TryLock, Error> {
         let line = self.line()?;
-        let tried = acquire::within(self.options.timeout, &*line, async {
+        let tried = acquire::within(&self.handfast, self.options.timeout, &*line, async {
             let epoch = acquire::epoch(&self.handfast, &*line).await?;
             Entry::open(&epoch, &line, Bytes::new())
                 .await

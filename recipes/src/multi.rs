@@ -126,7 +126,7 @@ impl MultiLock {
     /// As [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<TryMulti, Error> {
         let lines = self.lines()?;
-        let tried = acquire::within(self.options.timeout, &*lines, async {
+        let tried = acquire::within(&self.handfast, self.options.timeout, &*lines, async {
             let epoch = acquire::epoch(&self.handfast, &*lines).await?;
             let entry = Entry::open(&epoch, &lines, Bytes::new()).await;
             entry.attempt().await

@@ -168,8 +168,12 @@ impl From<Error> for Failure {
                 waited,
                 holder,
                 position,
+                unreached,
             } => {
                 failure = failure.about(kind, name);
+                if let Some(error) = unreached {
+                    failure = failure.with("unreached", Detail::Text(error.to_string()));
+                }
                 failure.waited(waited, holder, position)
             }
             Error::Lost { kind, name, reason } | Error::SessionLost { kind, name, reason } => {

@@ -64,6 +64,17 @@ struct Refusal {
 struct Health {
     not_before: Option<Instant>,
     penalty: Backoff,
+    reach: Reach,
+}
+
+/// Whether the member is there, as far as is known.
+#[derive(Debug)]
+enum Reach {
+    /// Nothing came of what was tried, if anything was.
+    Unknown,
+    Answers,
+    /// What went wrong last since it answered, if it ever did.
+    Fails(String),
 }
 
 /// A connection that can be used now.
@@ -111,6 +122,7 @@ impl Member {
             health: Mutex::new(Health {
                 not_before: None,
                 penalty,
+                reach: Reach::Unknown,
             }),
         })
     }
@@ -192,17 +204,36 @@ impl Member {
         self.health.lock().not_before
     }
 
+    /// Why it is not reached; `None` if it answered what it was asked last.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &self.health.lock().reach {
+            Reach::Unknown => Some("no answer yet".to_owned()),
+            Reach::Answers => None,
+            Reach::Fails(why) => Some(why.clone()),
+        }
+    }
+
     pub(super) fn succeeded(&self) {
         let mut health = self.health.lock();
+        if !matches!(health.reach, Reach::Answers) {
+            health.reach = Reach::Answers;
+        }
         if health.not_before.take().is_some() {
             health.penalty.reset();
         }
     }
 
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, failure: &Failure) {
         let mut health = self.health.lock();
         let penalty = health.penalty.next();
         health.not_before = Some(Instant::now() + penalty);
+        health.reach = match &health.reach {
+            // A server spoke.
+            _ if failure.code.is_some() || failure.fate == Fate::Refused => Reach::Answers,
+            // That there was no time left says less than what failed before.
+            Reach::Fails(_) if failure.is_unconnected_deadline() => return,
+            _ => Reach::Fails(failure.message.clone()),
+        };
     }
 }
 

@@ -97,6 +97,7 @@ impl Worker {
                 waited: limit,
                 holder: None,
                 position: None,
+                unreached: self.queue.client().unreached().map(Box::new),
             }),
         }
     }
