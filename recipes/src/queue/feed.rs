@@ -333,8 +333,12 @@ impl Feed {
         let work = inner.board.claimable().next().is_some();
         let ahead = inner.ahead(asking, work);
         let mut workers = inner.board.workers.keys();
-        let many = workers.len();
-        let own = workers.position(|other| **other == *asking.own)?;
+        let others = workers.len();
+        let (many, own) = match workers.position(|other| **other == *asking.own) {
+            Some(own) => (others, own),
+            // One that was given its item at once has no registration.
+            None => (others + 1, others),
+        };
         let (tried, taken) = (&inner.tried, &inner.taken);
         let mut free = inner
             .board

@@ -43,6 +43,23 @@ async fn the_next_item_comes_at_the_revision_of_the_ack() {
 }
 
 #[tokio::test]
+async fn a_worker_that_never_had_to_wait_goes_on_too() {
+    let (hf, name) = (connect(shared()), name("onward-at-once"));
+    let queue = hf.queue(&name);
+    for id in ["a", "b"] {
+        push(&queue, id).await;
+    }
+    let mut worker = queue.claim();
+    let first = soon(worker.next()).await.unwrap().unwrap();
+    soon(queue.list()).await.unwrap();
+    let going = first.ack().commit_and_next(&mut worker);
+    let (_, next) = soon(going).await.unwrap();
+    let next = next.expect("it was seen");
+    assert_eq!(next.id(), "b");
+    soon(next.ack().commit()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_waits_for_the_acknowledged_item_comes_after_it() {
     let (hf, name) = (connect(shared()), name("onward-after"));
     let queue = hf.queue(&name);
