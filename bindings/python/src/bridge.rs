@@ -8,6 +8,7 @@ use std::{
     panic::AssertUnwindSafe,
     process,
     sync::{
+        Arc,
         atomic::{AtomicPtr, Ordering},
         mpsc,
     },
@@ -131,6 +132,22 @@ pub(crate) fn notify<T: ToPython>(
         drop(sender.send(Message::Notify(notice)));
     });
     Ok(())
+}
+
+/// Calls `callback` with each value that is told, as [`notify`] does.
+pub(crate) fn teller<T: ToPython>(
+    callback: Py<PyAny>,
+) -> PyResult<impl Fn(T) + Send + Sync + 'static> {
+    let (sender, callback) = (lane()?.sender.clone(), Arc::new(callback));
+    Ok(move |value: T| {
+        let callback = Arc::clone(&callback);
+        let notice: Notice = Box::new(move |py| {
+            let value = value.to_python(py)?;
+            callback.call1(py, (value,)).map(drop)
+        });
+        // The other end is gone only when the interpreter is ending.
+        drop(sender.send(Message::Notify(notice)));
+    })
 }
 
 /// Ends what uses the interpreter from other threads; called when it exits.

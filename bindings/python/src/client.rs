@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use handfast::{Handfast, TryLock, core::WatchOptions};
+use handfast::{AcquireOptions, Handfast, TryLock, Waiting, core::WatchOptions};
 use handfast_bindings::{feed, holding::Guard, lease::Kept, once};
 use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes};
 
 use crate::{
+    bridge,
     call::Call,
     config,
     convert::{self, ToPython},
@@ -63,17 +64,8 @@ impl Client {
         name: &[u8],
         options: LockOptions,
     ) -> PyResult<handfast::Lock> {
-        let mut lock = self.open(py)?.lock(name).rejoin(options.rejoin);
-        if let Some(timeout) = seconds(py, "timeout", options.timeout)? {
-            lock = lock.timeout(timeout);
-        }
-        if let Some(limit) = seconds(py, "max_hold", options.max_hold)? {
-            lock = lock.max_hold(limit);
-        }
-        if let Some(interval) = seconds(py, "beat", options.beat)? {
-            lock = lock.beat(interval);
-        }
-        Ok(lock)
+        let lock = self.open(py)?.lock(name);
+        Ok(lock.options(options.read(py)?))
     }
 }
 
@@ -84,20 +76,9 @@ impl Client {
         names: &[PyBackedBytes],
         options: LockOptions,
     ) -> PyResult<handfast::MultiLock> {
-        let mut lock = self
-            .open(py)?
-            .multi_lock(names.iter().map(|name| &name[..]));
-        lock = lock.rejoin(options.rejoin);
-        if let Some(timeout) = seconds(py, "timeout", options.timeout)? {
-            lock = lock.timeout(timeout);
-        }
-        if let Some(limit) = seconds(py, "max_hold", options.max_hold)? {
-            lock = lock.max_hold(limit);
-        }
-        if let Some(interval) = seconds(py, "beat", options.beat)? {
-            lock = lock.beat(interval);
-        }
-        Ok(lock)
+        let names = names.iter().map(|name| &name[..]);
+        let lock = self.open(py)?.multi_lock(names);
+        Ok(lock.options(options.read(py)?))
     }
 
     fn named_once(
@@ -119,13 +100,35 @@ impl Client {
 }
 
 /// How a lock is acquired and held; by its names in Python.
-#[derive(Default, FromPyObject)]
+#[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct LockOptions {
     timeout: Option<f64>,
     max_hold: Option<f64>,
     beat: Option<f64>,
     rejoin: bool,
+    /// Called with (name, position, holder) while waiting.
+    on_wait: Option<Py<PyAny>>,
+}
+
+impl LockOptions {
+    fn read(self, py: Python<'_>) -> PyResult<AcquireOptions> {
+        let mut options = AcquireOptions::new().rejoin(self.rejoin);
+        if let Some(timeout) = seconds(py, "timeout", self.timeout)? {
+            options = options.timeout(timeout);
+        }
+        if let Some(limit) = seconds(py, "max_hold", self.max_hold)? {
+            options = options.max_hold(limit);
+        }
+        if let Some(interval) = seconds(py, "beat", self.beat)? {
+            options = options.beat(interval);
+        }
+        if let Some(callback) = self.on_wait {
+            let tell = bridge::teller(callback)?;
+            options = options.on_wait(move |waiting: &Waiting| tell(waiting.clone()));
+        }
+        Ok(options)
+    }
 }
 
 fn seconds(
@@ -353,17 +356,8 @@ impl Client {
         value: &[u8],
         options: LockOptions,
     ) -> PyResult<Call> {
-        let mut election = self.open(py)?.election(name).value(value);
-        election = election.rejoin(options.rejoin);
-        if let Some(timeout) = seconds(py, "timeout", options.timeout)? {
-            election = election.timeout(timeout);
-        }
-        if let Some(limit) = seconds(py, "max_hold", options.max_hold)? {
-            election = election.max_hold(limit);
-        }
-        if let Some(interval) = seconds(py, "beat", options.beat)? {
-            election = election.beat(interval);
-        }
+        let election = self.open(py)?.election(name).value(value);
+        let election = election.options(options.read(py)?);
         Ok(Call::new(async move {
             Ok(Guard::Leadership(election.campaign().await?))
         }))

@@ -9,7 +9,12 @@ use handfast::{
     ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind, ConfigSet, ConfigSource,
     ConfigValue, Handfast, Publication, Publish, Published,
 };
-use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
+use pyo3::{
+    IntoPyObjectExt,
+    prelude::*,
+    pybacked::PyBackedBytes,
+    types::{PyBool, PyBytes},
+};
 
 use crate::{
     call::Call,
@@ -25,7 +30,7 @@ type Made = PyResult<Py<PyAny>>;
 /// What Python made of the published bytes.
 pub(crate) struct Value(Py<PyAny>);
 
-/// Decodes and checks: `(list of (name, bytes)) -> value`; raises when it is not acceptable.
+/// Decodes: `(list of (name, bytes)) -> value`; raises when it cannot be done.
 fn decode(with: &Py<PyAny>, set: &ConfigSet) -> Result<Value, String> {
     callback::ask(|py| {
         let pairs: Vec<_> = set
@@ -36,12 +41,26 @@ fn decode(with: &Py<PyAny>, set: &ConfigSet) -> Result<Value, String> {
     })
 }
 
+/// Whether the program accepts it: a check that raises or returns `False` does not.
+fn check(with: &Py<PyAny>, value: &Value) -> Result<(), String> {
+    let refuses = callback::ask(|py| {
+        let answer = with.call1(py, (&value.0,))?;
+        Ok(answer.bind(py).is(PyBool::new(py, false)))
+    });
+    match refuses {
+        Ok(false) => Ok(()),
+        Ok(true) => Err("validate() returned False".to_owned()),
+        Err(error) => Err(format!("validate() raised {error}")),
+    }
+}
+
 /// How a configuration is opened; by its names in Python.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Options {
     prefix: bool,
     decode: Py<PyAny>,
+    check: Option<Py<PyAny>>,
     /// Without items: none; else the default.
     default: Vec<Py<PyAny>>,
     snapshot: Option<PathBuf>,
@@ -58,6 +77,9 @@ pub(crate) async fn open(
     let mut builder = handfast.config_with(key, move |set: &ConfigSet| decode(&with, set));
     if options.prefix {
         builder = builder.prefix();
+    }
+    if let Some(with) = options.check {
+        builder = builder.validate(move |value| check(&with, value));
     }
     if let Some(default) = options.default.into_iter().next() {
         builder = builder.default_value(Value(default));

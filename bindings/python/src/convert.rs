@@ -3,7 +3,7 @@
 //! Owns the shapes; `handfast/_types.py` makes the public classes of them, and must agree.
 
 use handfast::{
-    Leader, LockLine, LostReason, Member,
+    Leader, LockLine, LostReason, Member, Waiting,
     core::{
         DeleteResponse, EventKind, KeyValue, LeaseInfo, OpResponse, PutResponse, RangeResponse,
         TxnResponse,
@@ -84,6 +84,16 @@ impl ToPython for LockLine {
 impl ToPython for Member {
     fn to_python(self, py: Python<'_>) -> Made {
         member(py, &self)
+    }
+}
+
+impl ToPython for Waiting {
+    fn to_python(self, py: Python<'_>) -> Made {
+        let holder = match &self.holder {
+            Some(holder) => member(py, holder)?,
+            None => py.None(),
+        };
+        (PyBytes::new(py, &self.name), self.position, holder).into_py_any(py)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     call::Call,
     convert::ToPython,
     errors::{Failure, raise},
+    queue::{Onward, Worker},
     request::{RawCompare, RawOp, Request, ops},
     rt::Local,
 };
@@ -117,6 +118,18 @@ impl Holding {
         Ok(Call::shielded(
             async move { Ok(ack.commit().await?.revision) },
         ))
+    }
+
+    /// As [`ack`](Self::ack), and claims the next item with it: as [`Worker::next`], but without
+    /// a wait.
+    fn ack_and_next(&self, py: Python<'_>, worker: &Worker, then: Vec<RawOp>) -> PyResult<Call> {
+        let (then, worker) = (raise(py, ops(then))?, worker.shared()?);
+        let claim = raise(py, self.0.get()?.take_claim())?;
+        let ack = claim.ack().then(then);
+        Ok(Call::shielded(async move {
+            let (revision, next) = worker.ack_and_next(ack).await?;
+            Ok(Onward { next, revision })
+        }))
     }
 
     /// Gives the claimed item back as failed: whether it is a dead letter now.

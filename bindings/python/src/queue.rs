@@ -2,14 +2,11 @@
 //!
 //! Owns the crossing. A claim is a [`Holding`](crate::holding::Holding) with an item.
 
-use std::sync::Arc;
-
 use handfast::{
     Claim, Condition, Control, DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Why,
 };
-use handfast_bindings::holding::Guard;
+use handfast_bindings::{holding::Guard, queue};
 use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
-use tokio::sync::Mutex;
 
 use crate::{
     call::Call,
@@ -84,8 +81,7 @@ impl Queue {
         if let Some(timeout) = raise(py, optional_duration("timeout", options.timeout))? {
             worker = worker.timeout(timeout);
         }
-        let worker = Arc::new(Mutex::new(worker.strict(options.strict)));
-        Ok(Worker(Local::new(worker)))
+        Ok(Worker(Local::new(worker.strict(options.strict).into())))
     }
 
     /// Lets the queue `run`, `pause` or `drain`.
@@ -152,16 +148,34 @@ impl Queue {
 
 /// Takes items one after the other.
 #[pyclass(frozen, module = "handfast._native")]
-pub(crate) struct Worker(Local<Arc<Mutex<handfast::Worker>>>);
+pub(crate) struct Worker(Local<queue::Worker>);
+
+impl Worker {
+    /// The worker, which the class shares.
+    pub(crate) fn shared(&self) -> PyResult<queue::Worker> {
+        Ok(self.0.get()?.clone())
+    }
+}
 
 #[pymethods]
 impl Worker {
     /// (holding, id, payload, attempt); `None` when the queue is drained.
     fn next(&self) -> PyResult<Call> {
-        let worker = Arc::clone(self.0.get()?);
-        Ok(Call::new(
-            async move { Ok(worker.lock().await.next().await?) },
-        ))
+        let worker = self.shared()?;
+        Ok(Call::new(async move { worker.next().await }))
+    }
+}
+
+/// An acknowledgement, and the item claimed with it.
+pub(crate) struct Onward {
+    pub(crate) next: Option<Claim>,
+    pub(crate) revision: i64,
+}
+
+/// What is granted comes first: (claim, revision).
+impl ToPython for Onward {
+    fn to_python(self, py: Python<'_>) -> Made {
+        (self.next.to_python(py)?, self.revision).into_py_any(py)
     }
 }
 

@@ -62,10 +62,14 @@ def test_what_the_program_refuses_stays_out(hf, other, name):
         bad = other.publish(name, App("web", Limits(101)))
         config.at_least(bad)
         assert config.value == GOOD
-        assert "more than the machine can do" in str(config.refused)
-        assert (config.refused.kind, config.refused.revision) == ("undecodable", bad)
+        assert config.refused.text == (
+            "it is refused by the program: validate() raised ValueError: "
+            "more than the machine can do"
+        )
+        assert (config.refused.kind, config.refused.revision) == ("invalid", bad)
         config.at_least(other.publish(name, "no JSON"))
         assert config.value == GOOD and len(config.problems) == 2
+        assert config.refused.kind == "undecodable"
         config.at_least(other.publish(name, {"name": "web", "limits": {"requests": "7"}}))
         assert "the value.limits.requests is to be int" in config.refused.text
         config.at_least(other.publish(name, GOOD))
@@ -73,6 +77,14 @@ def test_what_the_program_refuses_stays_out(hf, other, name):
     with pytest.raises(handfast.ConfigRefusedError) as caught:
         hf.config(name, type=list[int])
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_refusal_without_words_names_the_function(hf, name):
+    hf.publish(name, 7)
+    with pytest.raises(handfast.ConfigRefusedError) as caught:
+        hf.config(name, type=int, validate=lambda value: value < 5)
+    assert "refused by the program: validate() returned False" in str(caught.value)
+    assert "decoded" not in str(caught.value)
 
 
 def test_without_a_value(hf, other, name):

@@ -101,3 +101,63 @@ async def test_a_cancelled_campaign_leaves_nothing(ahf, name):
         async with asyncio.timeout(30):
             while len((await ahf.election(name).candidates()).members) > 1:
                 await asyncio.sleep(0.01)
+
+
+def test_run_works_while_leading(hf, name):
+    election = hf.election(name, value="n1")
+
+    def work(term: handfast.Term) -> int:
+        assert election.leader().token == term.token
+        return term.token
+
+    assert election.run(work, timeout=30) > 0
+    assert election.leader() is None
+
+
+def test_run_works_again_when_the_lead_was_lost(hf, other, name):
+    tokens: list[int] = []
+
+    def work(term: handfast.Term) -> str:
+        tokens.append(term.token)
+        if len(tokens) < 3:
+            other.election(name).break_leader("it hung")
+            assert term.lost_event.wait(60)
+        return f"done at {len(tokens)}"
+
+    assert hf.election(name).run(work, again=True) == "done at 3"
+    assert len(set(tokens)) == 3 and tokens == sorted(tokens)
+    tokens.clear()
+    with pytest.raises(handfast.LeadershipLostError, match="it hung"):
+        hf.election(name).run(work)
+    assert len(tokens) == 1
+
+
+def test_the_loss_of_another_lead_is_not_made_up_for(hf, other, name):
+    def work(term: handfast.Term) -> None:
+        with hf.election(f"{name}.inner").lead() as inner:
+            other.election(f"{name}.inner").break_leader("it hung")
+            assert inner.lost_event.wait(60)
+
+    with pytest.raises(handfast.LeadershipLostError, match="inner"):
+        hf.election(name).run(work, again=True)
+
+
+async def test_asyncio_run_cancels_the_work_and_begins_again(ahf, name):
+    election = ahf.election(name)
+    tokens: list[int] = []
+
+    async def work(term: handfast.aio.Term) -> str:
+        tokens.append(term.token)
+        if len(tokens) < 3:
+            await election.break_leader("it hung")
+            await asyncio.Event().wait()
+        return f"done at {len(tokens)}"
+
+    async with asyncio.timeout(60):
+        assert await election.run(work, again=True) == "done at 3"
+        assert len(set(tokens)) == 3
+        tokens.clear()
+        with pytest.raises(handfast.LeadershipLostError):
+            await election.run(work)
+    assert asyncio.current_task().cancelling() == 0
+    assert await election.leader() is None

@@ -205,3 +205,18 @@ async def test_a_cancelled_release_is_carried_out(ahf, name):
         releasing.cancel()
         await asyncio.gather(releasing, return_exceptions=True)
     await empty(ahf, name)
+
+
+async def test_a_body_that_gives_it_back_by_itself_goes_on(ahf, name):
+    await ahf.queue(name).push("")
+    async with await ahf.queue(name).claim(timeout=60) as claim:
+        await claim.ack()
+        assert await claim.wait_lost() == "released"
+        for _ in range(10):
+            await ahf.get(name)
+    async with ahf.lock(name) as lock:
+        await lock.release()
+        assert await lock.wait_lost() == "released"
+        for _ in range(10):
+            await ahf.get(name)
+    assert asyncio.current_task().cancelling() == 0

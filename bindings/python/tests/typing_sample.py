@@ -16,6 +16,10 @@ class App:
     hosts: list[str]
 
 
+def told(waiting: handfast.Waiting) -> None:
+    print(waiting.ahead, waiting.holder.token if waiting.holder is not None else "nobody")
+
+
 def sync_program(endpoint: str) -> int:
     with handfast.connect(endpoint, ttl=5, namespace="app/") as hf:
         pair = hf.get("k")
@@ -25,7 +29,7 @@ def sync_program(endpoint: str) -> int:
         )
         if not result.succeeded and (found := result.kv()) is not None:
             text = found.text
-        with hf.lock("l", timeout=30, max_hold=60) as lock:
+        with hf.lock("l", timeout=30, max_hold=60, on_wait=told) as lock:
             lock.check()
             token: int = lock.token
             if not lock.lost_event.is_set():
@@ -36,6 +40,8 @@ def sync_program(endpoint: str) -> int:
             print(taken.holder.app)
         with hf.election("e", value="n1").lead(timeout=5) as term:
             term.proclaim("n1, ready")
+        terms: int = hf.election("e", on_wait=told).run(lambda term: term.token, again=True)
+        print(terms)
         with hf.watch("k", prefix=True) as events:
             for event in events:
                 revision: int = event.revision
@@ -95,6 +101,9 @@ def sync_recipes(hf: handfast.Client) -> int:
             attempt: int = claim.attempt
             claim.ack(put={f"out/{claim.id}": claim.payload})
             print(attempt)
+    for claim in queue:
+        following: handfast.Claim | None = claim.ack_and_next(put={"out": "1"}).next
+        print(following.id if following else "none just now")
     with hf.service("api").register("n1", "10.0.0.5:80", weight=3) as registration:
         registration.update(status="draining")
     with hf.discover("api") as api, api.pick("hash", key="k") as picked:
@@ -123,6 +132,11 @@ async def async_recipes(hf: aio.AsyncClient) -> None:
     async for claim in hf.queue("img"):
         async with claim:
             await claim.ack(put={"out": claim.text})
+    if one := await hf.queue("img").claim(timeout=1):
+        revision, following = await one.ack_and_next()
+        at: int = revision
+        if following is not None:
+            await following.nack(f"after {at}")
     async with hf.service("api").register("n1", "10.0.0.5:80") as registration:
         print(registration.state.kind)
     async with hf.discover("api") as api, api.changes() as changes:
@@ -147,6 +161,13 @@ async def session(hf: aio.AsyncClient) -> None:
     print(swapped.succeeded, swapped.current.text if swapped.current else "")
     term: aio.Term = await hf.election("e", max_hold=60).campaign()
     print(term.token, await hf.once("index").forget())
+
+    async def lead(leading: aio.Term) -> str:
+        await leading.proclaim("n1, ready")
+        return str(leading.token)
+
+    done: str = await hf.election("e", on_wait=told).run(lead, timeout=5, again=True)
+    print(done)
 
 
 def test_a_fault(handfast_server: FaultyServer) -> None:

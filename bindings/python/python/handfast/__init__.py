@@ -20,7 +20,7 @@ from ._lock import Lock
 from ._multi import HeldMultiLock, MultiLock
 from ._once import Once, OnceResult
 from ._queue import Claim, Queue
-from ._queue_types import DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Why
+from ._queue_types import AckedAndNext, DeadLetter, Pushed, QueueItem, QueueStatus, Reason, Why
 from ._server import Server
 from ._service import Discovery, Picked, Registration, Service, ServiceChanges
 from ._service_types import Instance, RegistrationState, ServiceChange, ServiceList
@@ -40,6 +40,7 @@ from ._types import (
     RangeResult,
     SessionState,
     TxnResult,
+    Waiting,
 )
 from .errors import (
     AckLostError,
@@ -63,6 +64,7 @@ from .errors import (
 
 __all__ = [
     "AckLostError",
+    "AckedAndNext",
     "Busy",
     "CasResult",
     "Claim",
@@ -130,6 +132,7 @@ __all__ = [
     "TimeoutError",
     "TxnResult",
     "UnavailableError",
+    "Waiting",
     "Watch",
     "Why",
     "aio",

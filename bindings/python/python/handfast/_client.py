@@ -14,7 +14,7 @@ from ._config import NO_DEFAULT, Config, Publication
 from ._election import Election
 from ._frames import Closing
 from ._held import HeldLock
-from ._holding import Busy, LockOptions
+from ._holding import Busy, lock_options
 from ._lease import Lease, LeaseBase, lease_id
 from ._lock import Lock
 from ._multi import MultiLock
@@ -32,6 +32,7 @@ from ._types import (
     PutResult,
     RangeResult,
     TxnResult,
+    Waiting,
     to_bytes,
 )
 
@@ -128,14 +129,17 @@ class Client(ClientBase, Closing):
         max_hold: float | None = None,
         beat: float | None = None,
         rejoin: bool = False,
+        on_wait: Callable[[Waiting], object] | None = None,
     ) -> Lock:
         """A lock called `name`, for `with`.
 
         `timeout`: seconds to wait for it (default: for ever). `max_hold`: seconds after which it
         is given up, whatever the work does. `beat`: it is given up when `beat()` is not called
-        for so long. `rejoin`: wait again if the session is lost while waiting.
+        for so long. `rejoin`: wait again if the session is lost while waiting. `on_wait`: called,
+        on a thread of the module, with who holds and how many come first, when the wait begins
+        and whenever the line right ahead gets shorter; it must be quick.
         """
-        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        options = lock_options(timeout, max_hold, beat, rejoin, on_wait)
         return Lock(self._requests, to_bytes(name, "name"), options)
 
     def try_lock(
@@ -152,10 +156,11 @@ class Client(ClientBase, Closing):
         max_hold: float | None = None,
         beat: float | None = None,
         rejoin: bool = False,
+        on_wait: Callable[[Waiting], object] | None = None,
     ) -> MultiLock:
         """The locks called `names`, at most 60, held together or not at all; else as `lock`."""
         given = tuple(to_bytes(name, "name") for name in names)
-        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        options = lock_options(timeout, max_hold, beat, rejoin, on_wait)
         return MultiLock(self._requests, given, options)
 
     def election(
@@ -166,13 +171,14 @@ class Client(ClientBase, Closing):
         max_hold: float | None = None,
         beat: float | None = None,
         rejoin: bool = False,
+        on_wait: Callable[[Waiting], object] | None = None,
     ) -> Election:
         """An election called `name`; `value` is what observers see when this candidate leads.
 
         The other options are as of `lock`.
         """
         name, value = to_bytes(name, "name"), to_bytes(value, "value")
-        options = LockOptions(timeout=None, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        options = lock_options(None, max_hold, beat, rejoin, on_wait)
         return Election(self._requests, name, value, options)
 
     @overload

@@ -30,6 +30,7 @@ class ConfigOptions(TypedDict):
 
     prefix: bool
     decode: Callable[[list[tuple[bytes, bytes]]], Any]
+    check: Callable[[Any], object] | None
     default: list[Any]
     snapshot: str | None
     patience: float
@@ -46,7 +47,8 @@ def options(
     """The options in the native module's terms."""
     return ConfigOptions(
         prefix=prefix,
-        decode=_typed.decoder(wanted, prefix, validate),
+        decode=_typed.decoder(wanted, prefix),
+        check=validate,
         default=[] if default is NO_DEFAULT else [default],
         snapshot=None if snapshot is None else os.fspath(snapshot),
         patience=patience,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ._frames import Named
 from ._held import Term
@@ -11,6 +12,16 @@ from ._holding import LockOptions
 from ._requests import Pending, Requests
 from ._streams import Observer
 from ._types import Leader, LockLine, Member
+from .errors import LeadershipLostError
+
+
+T = TypeVar("T")
+
+
+def campaigning(options: LockOptions, timeout: float | None, again: bool) -> LockOptions:
+    """The options of one campaign."""
+    rejoin = options["rejoin"] or again
+    return LockOptions(**{**options, "timeout": timeout, "rejoin": rejoin})
 
 
 class Election(Named):
@@ -29,7 +40,10 @@ class Election(Named):
 
     def campaign(self, *, timeout: float | None = None) -> Term:
         """Wait to be elected. Raises LockTimeoutError, which names the leader."""
-        options = LockOptions(**{**self._options, "timeout": timeout})
+        return self._campaign(timeout, again=False)
+
+    def _campaign(self, timeout: float | None, again: bool) -> Term:
+        options = campaigning(self._options, timeout, again)
         call = self._requests.native.campaign(self.name, self.value, options)
         return Pending(call, lambda native: Term(native, self.name)).wait()
 
@@ -38,6 +52,25 @@ class Election(Named):
         """Campaign, run the `with` block while leading, resign."""
         with self.campaign(timeout=timeout) as term:
             yield term
+
+    def run(
+        self, work: Callable[[Term], T], *, timeout: float | None = None, again: bool = False
+    ) -> T:
+        """Campaign, call `work` while leading, resign; returns what `work` returns.
+
+        `work` should look at `term.lost_event` or call `term.check()`, for a thread cannot be
+        stopped. When the lead was lost by the time it returns, LeadershipLostError is raised; with
+        `again` it is campaigned for again, and `work` is called again.
+        """
+        while True:
+            term = self._campaign(timeout, again)
+            try:
+                with term:
+                    return work(term)
+            except LeadershipLostError:
+                # It may be the loss of another lead, which `work` had, too.
+                if not again or term._true_loss() is None:
+                    raise
 
     def leader(self) -> Leader | None:
         """Who leads at this moment."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic, Literal, TypedDict, TypeVar
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from . import _native
 from ._requests import Pending, nothing, txn_parts
 from ._txn import Compare, Op
-from ._types import Member, TxnResult, to_bytes
+from ._types import Member, TxnResult, Waiting, to_bytes
 from .errors import LockLostError
 
 H = TypeVar("H")
+
+log = logging.getLogger("handfast.wait")
 
 
 class LockOptions(TypedDict):
@@ -21,6 +24,37 @@ class LockOptions(TypedDict):
     max_hold: float | None
     beat: float | None
     rejoin: bool
+    on_wait: Callable[[tuple[Any, ...]], object] | None
+
+
+def teller(tell: Callable[[Waiting], object]) -> Callable[[tuple[Any, ...]], None]:
+    """Calls `tell` with what the native module says of a wait; what it raises is logged."""
+
+    def told(raw: tuple[Any, ...]) -> None:
+        waiting = Waiting.from_native(raw)
+        try:
+            tell(waiting)
+        except Exception:
+            log.exception("on_wait failed for %s", waiting.name.decode(errors="replace"))
+
+    return told
+
+
+def lock_options(
+    timeout: float | None,
+    max_hold: float | None,
+    beat: float | None,
+    rejoin: bool,
+    on_wait: Callable[[Waiting], object] | None,
+) -> LockOptions:
+    """The options in the native module's terms."""
+    return LockOptions(
+        timeout=timeout,
+        max_hold=max_hold,
+        beat=beat,
+        rejoin=rejoin,
+        on_wait=None if on_wait is None else teller(on_wait),
+    )
 
 
 class Holding:
@@ -65,6 +99,11 @@ class Holding:
         except LockLostError as error:
             return error.with_traceback(None)
         return None
+
+    def _true_loss(self) -> LockLostError | None:
+        """The loss, if it was not given back."""
+        lost = self._loss()
+        return None if lost is not None and lost.reason == "released" else lost
 
     def _release(self) -> Pending[None]:
         return Pending(self._native.release(), nothing)

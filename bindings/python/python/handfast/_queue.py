@@ -11,6 +11,7 @@ from . import _native
 from ._frames import Named
 from ._held import Held
 from ._queue_types import (
+    AckedAndNext,
     DeadLetter,
     Pushed,
     QueueItem,
@@ -104,9 +105,11 @@ class Claim(Held):
     An error in the block gives it back as failed; an interrupt gives it back untried.
     """
 
-    def __init__(self, raw: tuple[Any, ...], name: bytes) -> None:
+    def __init__(self, raw: tuple[Any, ...], name: bytes, worker: _native.Worker) -> None:
         native, self.id, self.payload, self.attempt = raw
         super().__init__(native, name)
+        self._worker = worker
+        self._next: Claim | None = None
         self._settled = False
 
     @property
@@ -129,6 +132,34 @@ class Claim(Held):
         call = self._native.ack(ack_ops(put, delete, then))
         self._settled = True
         return Pending(call, int).wait()
+
+    def ack_and_next(
+        self,
+        *,
+        put: Mapping[str, str | bytes] | None = None,
+        delete: Iterable[str | bytes] = (),
+        then: Iterable[Op] = (),
+    ) -> AckedAndNext[Claim]:
+        """As `ack`, and claims the next item in the same transaction, which saves a round trip.
+
+        It does not wait: `next` is `None` when no item was there for the taking. A loop over
+        `consume` goes on with `next` by itself, and gives it back if the loop is left. Raises
+        AckLostError if the claim is lost: then nothing was written, and nothing claimed.
+        """
+        call = self._native.ack_and_next(self._worker, ack_ops(put, delete, then))
+        self._settled = True
+        return Pending(call, self._went_on).wait()
+
+    def _went_on(self, raw: tuple[Any, ...]) -> AckedAndNext[Claim]:
+        claimed, revision = raw
+        if claimed is not None:
+            self._next = Claim(claimed, self.name, self._worker)
+        return AckedAndNext(revision, self._next)
+
+    def _take_next(self) -> Claim | None:
+        """What was claimed with the acknowledgement, unless it is done with."""
+        following, self._next = self._next, None
+        return None if following is None or following._settled else following
 
     def nack(self, why: str = "") -> bool:
         """Give it back as failed; `why` is shown to people. Whether it is a dead letter now."""
@@ -199,8 +230,17 @@ class Queue(QueueBase):
             max_attempts=max_attempts, strict=strict, timeout=timeout, once=False
         )
         worker = self._native.worker(given)
-        while (raw := worker.next().wait()) is not None:
-            yield Claim(raw, self.name)
+        following: Claim | None = None
+        try:
+            while (claim := following or self._take(worker)) is not None:
+                following = None
+                try:
+                    yield claim
+                finally:
+                    following = claim._take_next()
+        finally:
+            if following is not None:
+                following._native.abandon()
 
     def __iter__(self) -> Iterator[Claim]:
         return self.consume()
@@ -212,8 +252,11 @@ class Queue(QueueBase):
         given = WorkerOptions(
             max_attempts=max_attempts, strict=False, timeout=timeout, once=True
         )
-        raw = self._native.worker(given).next().wait()
-        return None if raw is None else Claim(raw, self.name)
+        return self._take(self._native.worker(given))
+
+    def _take(self, worker: _native.Worker) -> Claim | None:
+        raw = worker.next().wait()
+        return None if raw is None else Claim(raw, self.name, worker)
 
     def run(self) -> None:
         """Let items be pushed and claimed."""

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ._types import Member
 
 ItemState = Literal["ready", "blocked", "claimed", "dead", "done", "unknown"]
+
+C = TypeVar("C")
+
+
+class AckedAndNext(NamedTuple, Generic[C]):
+    """The revision of an acknowledgement, and the item that was claimed with it, if one was."""
+
+    revision: int
+    next: C | None
 
 
 @dataclass(frozen=True, slots=True)

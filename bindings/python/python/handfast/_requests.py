@@ -55,13 +55,29 @@ class Pending(Generic[T]):
         try:
             return self._convert(await future)
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                held = future.result()
-                if isinstance(held, tuple):
-                    held = held[0]
-                if held is not None:
-                    held.abandon()
+            if future.done():
+                give_back(future)
             raise
+
+    async def start_to_its_end(self) -> T:
+        """Make it; it goes on if the task is cancelled, and what it is granted is given back."""
+        future = self._call.start()
+        try:
+            return self._convert(await asyncio.shield(future))
+        except asyncio.CancelledError:
+            future.add_done_callback(give_back)
+            raise
+
+
+def give_back(granted: asyncio.Future[Any]) -> None:
+    """Give back what was granted, if it was, for nobody will work with it."""
+    if granted.cancelled() or granted.exception() is not None:
+        return
+    held = granted.result()
+    while isinstance(held, tuple):
+        held = held[0]
+    if held is not None:
+        held.abandon()
 
 
 def nothing(_: object) -> None:

@@ -135,21 +135,12 @@ def _mismatch(where: str, wanted: Any, value: Any) -> ConfigTypeError:
     return ConfigTypeError(f"{where} is to be {kind}, not {shown}")
 
 
-def decoder(
-    wanted: Any, prefix: bool, validate: Callable[[Any], object] | None
-) -> Callable[[list[tuple[bytes, bytes]]], Any]:
-    """From the published pairs to a value the program accepts.
+def decoder(wanted: Any, prefix: bool) -> Callable[[list[tuple[bytes, bytes]]], Any]:
+    """From the published pairs to a value.
 
     A single key has the empty name. With `prefix` there is a field for each name.
     """
-
-    def decode(pairs: list[tuple[bytes, bytes]]) -> Any:
-        value = _decoded(wanted, prefix, pairs)
-        if validate is not None and validate(value) is False:
-            raise ValueError("validate() returned False")
-        return value
-
-    return decode
+    return lambda pairs: _decoded(wanted, prefix, pairs)
 
 
 def _decoded(wanted: Any, prefix: bool, pairs: list[tuple[bytes, bytes]]) -> Any:

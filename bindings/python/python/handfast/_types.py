@@ -19,6 +19,7 @@ __all__ = [
     "SessionState",
     "RangeResult",
     "TxnResult",
+    "Waiting",
 ]
 
 
@@ -202,6 +203,29 @@ class Member:
     def from_native(cls, raw: tuple[Any, ...]) -> Member:
         *known, session = raw
         return cls(*known, *(session or (None, None, None, None)))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The own place in a line, while waiting.
+
+    `name`: what is waited for; of several locks the one that is. `position`: 1 would hold.
+    `holder`: who holds, without what its session says of it.
+    """
+
+    name: bytes
+    position: int
+    holder: Member | None
+
+    @property
+    def ahead(self) -> int:
+        """How many come first, the holder among them."""
+        return self.position - 1
+
+    @classmethod
+    def from_native(cls, raw: tuple[Any, ...]) -> Waiting:
+        name, position, holder = raw
+        return cls(name, position, None if holder is None else Member.from_native(holder))
 
 
 @dataclass(frozen=True, slots=True)

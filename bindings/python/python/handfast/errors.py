@@ -60,6 +60,11 @@ class LockTimeoutError(TimeoutError):
         """The place in the queue when given up; 1 is the holder's."""
         return self.details.get("position")
 
+    @property
+    def unreached(self) -> str | None:
+        """Why no server was reached, if none was when it was given up."""
+        return self.details.get("unreached")
+
 
 class LockLostError(HandfastError):
     """The lock is not held any more, and somebody else may hold it."""

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, overload
 from .. import _config
 from .._client_base import ClientBase
 from .._config import NO_DEFAULT, Publication
-from .._holding import Busy, LockOptions
+from .._holding import Busy, lock_options
 from .._lease import LeaseBase, lease_id
 from .._requests import DEFAULT_ENDPOINT, Pending
 from .._txn import Compare, Op
@@ -23,6 +23,7 @@ from .._types import (
     PutResult,
     RangeResult,
     TxnResult,
+    Waiting,
     to_bytes,
 )
 from ._config import Config, ConfigOpening
@@ -161,6 +162,7 @@ class AsyncClient(ClientBase):
         max_hold: float | None = None,
         beat: float | None = None,
         rejoin: bool = False,
+        on_wait: Callable[[Waiting], object] | None = None,
         cancel_on_lost: bool = True,
     ) -> Lock:
         """A lock called `name`, for `async with` or `await`.
@@ -168,9 +170,11 @@ class AsyncClient(ClientBase):
         `timeout`: seconds to wait for it (default: for ever). `max_hold`: seconds after which it
         is given up, whatever the work does. `beat`: it is given up when `beat()` is not called
         for so long. `rejoin`: wait again if the session is lost while waiting. `cancel_on_lost`:
-        whether the body of `async with` is cancelled when the lock is lost.
+        whether the body of `async with` is cancelled when the lock is lost. `on_wait`: called by
+        the loop with who holds and how many come first, when the wait begins and whenever the
+        line right ahead gets shorter.
         """
-        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        options = lock_options(timeout, max_hold, beat, rejoin, on_wait)
         return Lock(self._requests, to_bytes(name, "name"), options, cancel_on_lost)
 
     async def try_lock(
@@ -187,11 +191,12 @@ class AsyncClient(ClientBase):
         max_hold: float | None = None,
         beat: float | None = None,
         rejoin: bool = False,
+        on_wait: Callable[[Waiting], object] | None = None,
         cancel_on_lost: bool = True,
     ) -> MultiLock:
         """The locks called `names`, at most 60, held together or not at all; else as `lock`."""
         given = tuple(to_bytes(name, "name") for name in names)
-        options = LockOptions(timeout=timeout, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        options = lock_options(timeout, max_hold, beat, rejoin, on_wait)
         return MultiLock(self._requests, given, options, cancel_on_lost)
 
     def election(
@@ -202,6 +207,7 @@ class AsyncClient(ClientBase):
         max_hold: float | None = None,
         beat: float | None = None,
         rejoin: bool = False,
+        on_wait: Callable[[Waiting], object] | None = None,
         cancel_on_lost: bool = True,
     ) -> Election:
         """An election called `name`; `value` is what observers see when this candidate leads.
@@ -209,7 +215,7 @@ class AsyncClient(ClientBase):
         The other options are as of `lock`.
         """
         name, value = to_bytes(name, "name"), to_bytes(value, "value")
-        options = LockOptions(timeout=None, max_hold=max_hold, beat=beat, rejoin=rejoin)
+        options = lock_options(None, max_hold, beat, rejoin, on_wait)
         return Election(self._requests, name, value, options, cancel_on_lost)
 
     @overload

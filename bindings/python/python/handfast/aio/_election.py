@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
+from .._election import campaigning
 from .._frames import Named
 from .._holding import LockOptions
 from .._requests import Pending, Requests
 from .._types import Leader, LockLine, Member
+from ..errors import LeadershipLostError
 from ._frames import Opening, closing
-from ._held import Term
+from ._held import Term, in_loop
 from ._streams import Observer
+
+
+T = TypeVar("T")
 
 
 class Election(Named):
@@ -39,7 +45,10 @@ class Election(Named):
 
         Cancelling this withdraws the candidate for certain.
         """
-        options = LockOptions(**{**self._options, "timeout": timeout})
+        return await self._campaign(timeout, again=False)
+
+    async def _campaign(self, timeout: float | None, again: bool) -> Term:
+        options = in_loop(campaigning(self._options, timeout, again))
         call = self._requests.native.campaign(self.name, self.value, options)
         make = Pending(call, lambda native: Term(native, self.name, self._cancel_on_lost))
         return await make.start_holding()
@@ -49,6 +58,28 @@ class Election(Named):
         """Campaign, run the body while leading, resign. The body is cancelled on loss."""
         async with await self.campaign(timeout=timeout) as term:
             yield term
+
+    async def run(
+        self,
+        work: Callable[[Term], Awaitable[T]],
+        *,
+        timeout: float | None = None,
+        again: bool = False,
+    ) -> T:
+        """Campaign, call `work` while leading, resign; returns what `work` returns.
+
+        When the lead is lost, `work` is cancelled and LeadershipLostError is raised; with `again`
+        it is campaigned for again, and `work` is called again.
+        """
+        while True:
+            term = await self._campaign(timeout, again)
+            try:
+                async with term:
+                    return await work(term)
+            except LeadershipLostError:
+                # It may be the loss of another lead, which `work` had, too.
+                if not again or term._true_loss() is None:
+                    raise
 
     async def leader(self) -> Leader | None:
         """Who leads at this moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -13,7 +14,7 @@ from .._holding import Entered, Holding, LockOptions
 from .._requests import Requests
 from .._txn import Compare, Op
 from .._types import TxnResult
-from ..errors import HandfastError, LockLostError
+from ..errors import HandfastError
 
 H = TypeVar("H", bound="Held")
 
@@ -35,7 +36,11 @@ class _Body:
 
     def _on_lost(self, lost: asyncio.Future[Any]) -> None:
         # The loop may have it scheduled already when the body ends.
-        if not self._ended and not lost.cancelled() and lost.exception() is None:
+        if self._ended or lost.cancelled() or lost.exception() is not None:
+            return
+        reason, _ = lost.result()
+        # A body that gives it back by itself goes on.
+        if reason != "released":
             self._cancelled = True
             self._task.cancel()
 
@@ -83,11 +88,6 @@ class Held(Holding):
     async def _give_back(self) -> None:
         # Cancelling the wait for the answer does not stop it.
         await self._release().start()
-
-    def _true_loss(self) -> LockLostError | None:
-        """The loss, if it was not given back."""
-        lost = self._loss()
-        return None if lost is not None and lost.reason == "released" else lost
 
     def _end_body(self, error: BaseException | None) -> bool:
         """Whether the body has ended because it was cancelled on loss."""
@@ -146,6 +146,21 @@ class Term(Held):
         await self._proclaim(value).start()
 
 
+def in_loop(options: LockOptions) -> LockOptions:
+    """The same, with `on_wait` called by the running loop."""
+    tell = options["on_wait"]
+    if tell is None:
+        return options
+    loop = asyncio.get_running_loop()
+
+    def told(raw: tuple[Any, ...]) -> None:
+        # A loop that is closed has nobody left who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, raw)
+
+    return LockOptions(**{**options, "on_wait": told})
+
+
 class Acquiring(Named, Generic[H]):
     """What can be held by entering or awaiting it, by several tasks at once."""
 
@@ -156,6 +171,9 @@ class Acquiring(Named, Generic[H]):
         self._options = options
         self._cancel_on_lost = cancel_on_lost
         self._entered: Entered[H] = Entered()
+
+    def _in_loop(self) -> LockOptions:
+        return in_loop(self._options)
 
     async def acquire(self) -> H:
         """Wait for it."""

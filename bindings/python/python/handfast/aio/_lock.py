@@ -29,7 +29,7 @@ class Lock(Acquiring[HeldLock]):
 
         Cancelling this leaves the queue for certain.
         """
-        call = self._requests.native.lock(self.name, self._options)
+        call = self._requests.native.lock(self.name, self._in_loop())
         make = Pending(call, lambda native: HeldLock(native, self.name, self._cancel_on_lost))
         return await make.start_holding()
 

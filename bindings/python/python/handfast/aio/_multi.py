@@ -47,7 +47,7 @@ class MultiLock(Acquiring[HeldMultiLock]):
 
         Cancelling this leaves all queues for certain.
         """
-        call = self._requests.native.multi_lock(list(self.names), self._options)
+        call = self._requests.native.multi_lock(list(self.names), self._in_loop())
         make = Pending(call, lambda raw: HeldMultiLock(raw, self._cancel_on_lost))
         return await make.start_holding()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _native
 from .._queue import QueueBase, WorkerOptions, ack_ops
-from .._queue_types import DeadLetter, Pushed, QueueItem, QueueStatus, Why
+from .._queue_types import AckedAndNext, DeadLetter, Pushed, QueueItem, QueueStatus, Why
 from .._requests import Pending
 from .._txn import Op
 from ..errors import HandfastError
@@ -23,9 +23,17 @@ class Claim(Held):
     cancelled when the claim is lost.
     """
 
-    def __init__(self, raw: tuple[Any, ...], name: bytes, cancel_on_lost: bool) -> None:
+    def __init__(
+        self,
+        raw: tuple[Any, ...],
+        name: bytes,
+        worker: _native.Worker,
+        cancel_on_lost: bool,
+    ) -> None:
         native, self.id, self.payload, self.attempt = raw
         super().__init__(native, name, cancel_on_lost)
+        self._worker = worker
+        self._next: Claim | None = None
         self._settled = False
 
     @property
@@ -48,6 +56,36 @@ class Claim(Held):
         call = self._native.ack(ack_ops(put, delete, then))
         self._settled = True
         return await Pending(call, int).start()
+
+    async def ack_and_next(
+        self,
+        *,
+        put: Mapping[str, str | bytes] | None = None,
+        delete: Iterable[str | bytes] = (),
+        then: Iterable[Op] = (),
+    ) -> AckedAndNext[Claim]:
+        """As `ack`, and claims the next item in the same transaction, which saves a round trip.
+
+        It does not wait: `next` is `None` when no item was there for the taking. A loop over
+        `consume` goes on with `next` by itself, and gives it back if the loop is left. Raises
+        AckLostError if the claim is lost: then nothing was written, and nothing claimed.
+
+        Cancelling this stops neither; the next item is given back then, untried.
+        """
+        call = self._native.ack_and_next(self._worker, ack_ops(put, delete, then))
+        self._settled = True
+        return await Pending(call, self._went_on).start_to_its_end()
+
+    def _went_on(self, raw: tuple[Any, ...]) -> AckedAndNext[Claim]:
+        claimed, revision = raw
+        if claimed is not None:
+            self._next = Claim(claimed, self.name, self._worker, self._cancel_on_lost)
+        return AckedAndNext(revision, self._next)
+
+    def _take_next(self) -> Claim | None:
+        """What was claimed with the acknowledgement, unless it is done with."""
+        following, self._next = self._next, None
+        return None if following is None or following._settled else following
 
     async def nack(self, why: str = "") -> bool:
         """Give it back as failed; `why` is shown to people. Whether it is a dead letter now."""
@@ -125,8 +163,17 @@ class Queue(QueueBase):
             max_attempts=max_attempts, strict=strict, timeout=timeout, once=False
         )
         worker = self._native.worker(given)
-        while (claim := await self._next(worker)) is not None:
-            yield claim
+        following: Claim | None = None
+        try:
+            while (claim := following or await self._take(worker)) is not None:
+                following = None
+                try:
+                    yield claim
+                finally:
+                    following = claim._take_next()
+        finally:
+            if following is not None:
+                following._native.abandon()
 
     def __aiter__(self) -> AsyncIterator[Claim]:
         return self.consume()
@@ -138,11 +185,13 @@ class Queue(QueueBase):
         given = WorkerOptions(
             max_attempts=max_attempts, strict=False, timeout=timeout, once=True
         )
-        return await self._next(self._native.worker(given))
+        return await self._take(self._native.worker(given))
 
-    async def _next(self, worker: _native.Worker) -> Claim | None:
+    async def _take(self, worker: _native.Worker) -> Claim | None:
         def make(raw: tuple[Any, ...] | None) -> Claim | None:
-            return None if raw is None else Claim(raw, self.name, self._cancel_on_lost)
+            if raw is None:
+                return None
+            return Claim(raw, self.name, worker, self._cancel_on_lost)
 
         return await Pending(worker.next(), make).start_holding()
 
