@@ -83,7 +83,7 @@ def test_a_lost_claim_gets_nothing_more(handfast_server):
                 assert (claim.id, claim.attempt) == (id, attempt)
 
 
-async def test_asyncio(ahf, hf, name):
+async def test_asyncio_goes_on_in_a_loop(ahf, name):
     queue = ahf.queue(name)
     for id in "abc":
         await queue.push("", id=id)
