@@ -134,6 +134,14 @@ impl Cluster {
         }
     }
 
+    /// Takes everything down after a run, with no word to anybody. The network holds who answers,
+    /// and who answers holds the network: left alone, they would stay in memory for ever.
+    pub(crate) fn end(&self) {
+        for machine in &self.machines {
+            machine.kill(Loss::Everything);
+        }
+    }
+
     pub(crate) fn kill(&self, place: Place, loss: Loss) {
         self.trace.note(format_args!("kill {place} {loss:?}"));
         self.machine(place).kill(loss);

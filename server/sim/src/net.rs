@@ -7,10 +7,11 @@ mod lane;
 mod peers;
 mod stream;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -147,6 +148,12 @@ impl Net {
                 trace,
             }),
         }
+    }
+
+    /// Says whether anything still holds the network.
+    pub(crate) fn weak(&self) -> Weak<dyn Any + Send + Sync> {
+        let shared: Weak<Shared> = Arc::downgrade(&self.shared);
+        shared
     }
 
     /// Makes `address` (`host:port`) lead to `place` from now on.

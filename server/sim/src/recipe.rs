@@ -88,6 +88,8 @@ pub(crate) async fn run(order: Order, recipe: Recipe) -> Outcome {
     outcome.problems = cluster.problems();
     outcome.fingerprint = trace.fingerprint();
     outcome.lines = trace.take_lines();
+    outcome.ground = Some(cluster.net.weak());
+    cluster.end();
     outcome
 }
 

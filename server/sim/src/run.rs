@@ -3,7 +3,8 @@
 //! Owns the order of a run. First safety under faults, then liveness without them, then everything
 //! that was seen goes to the checker.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use handfast_checker::{Final, Operation, Outcome as Answer, Run, Snapshot};
@@ -66,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) history: Run,
     /// The story of a recipe's run, in words.
     pub(crate) story: Option<String>,
+    /// What nothing may hold when the run is over.
+    pub(crate) ground: Option<Weak<dyn Any + Send + Sync>>,
 }
 
 /// Runs a seed. Must be called on a runtime with paused time that nothing else uses.
@@ -107,6 +110,8 @@ pub(crate) async fn run(order: Order) -> Outcome {
     outcome.problems = cluster.problems();
     outcome.fingerprint = trace.fingerprint();
     outcome.lines = trace.take_lines();
+    outcome.ground = Some(cluster.net.weak());
+    cluster.end();
     outcome
 }
 

@@ -24,6 +24,9 @@ fn each_recipe_is_used_and_keeps_its_promises() {
         assert_eq!(outcome.problems, Vec::<String>::new(), "{recipe:?}");
         assert!(outcome.answered > 20, "{recipe:?}: {}", outcome.answered);
         assert!(outcome.story.is_none());
+        // Thousands of seeds run in one process.
+        let ground = outcome.ground.unwrap();
+        assert_eq!(ground.strong_count(), 0, "{recipe:?} stays in memory");
     }
 }
 
