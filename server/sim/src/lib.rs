@@ -30,6 +30,7 @@ mod machine;
 mod nemesis;
 mod net;
 mod panics;
+mod patience;
 mod plan;
 mod recipe;
 mod run;

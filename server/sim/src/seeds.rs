@@ -2,17 +2,16 @@
 //!
 //! Owns the runtimes: one thread, paused time, seeded scheduling.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::panics;
+use crate::patience::{Footprint, await_end};
 use crate::recipe;
 use crate::run::{Order, Outcome, run};
-
-/// Real time that a seed may take on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sums over all seeds of a call.
 #[derive(Debug, Clone, Default)]
@@ -83,30 +82,35 @@ pub(crate) fn play(order: Order) -> Outcome {
 /// next; gives up on a run that does not come to its end.
 pub(crate) fn play_apart(order: Order, twice: bool) -> Outcome {
     let outcome = try_apart(order, twice);
-    // What spins does so again; a machine that stood still goes on.
-    match outcome.stuck {
-        true => try_apart(order, twice),
-        false => outcome,
+    if !outcome.stuck {
+        return outcome;
     }
+    // What spins does so again; whatever it was is worth knowing.
+    let problems = outcome.problems.join("; ");
+    println!("seed {} is tried once more: {problems}", order.seed);
+    try_apart(order, twice)
 }
 
 fn try_apart(order: Order, twice: bool) -> Outcome {
     let (tell, told) = std::sync::mpsc::channel();
+    let (tell_who, who) = std::sync::mpsc::channel();
     // Not joined: a run that spins for ever would hold up everything.
     std::thread::spawn(move || {
+        // Nobody listens any more when it was given up.
+        let _ = tell_who.send(Footprint::own());
         let mut outcome = play(order);
         if twice {
             replay(order, &mut outcome);
         }
-        // Nobody listens any more after the patience is over.
         let _ = tell.send(outcome);
     });
-    let ended = told.recv_timeout(PATIENCE);
-    ended.unwrap_or_else(|_| Outcome {
+    let ended = match who.recv() {
+        Ok(thread) => await_end(&told, &thread),
+        Err(_) => Err("its thread never began".to_owned()),
+    };
+    ended.unwrap_or_else(|why| Outcome {
         seed: order.seed,
-        problems: vec![format!(
-            "no end within {PATIENCE:?} of real time: something spins without time passing"
-        )],
+        problems: vec![format!("it does not come to its end: {why}")],
         stuck: true,
         ..Outcome::default()
     })
@@ -185,6 +189,7 @@ pub(crate) struct Printer {
     /// Options that a replay needs besides the seed.
     options: String,
     goal: u64,
+    every: Duration,
 }
 
 impl Printer {
@@ -194,6 +199,11 @@ impl Printer {
             last: Mutex::new(Instant::now()),
             options,
             goal,
+            every: match std::io::stdout().is_terminal() {
+                true => Duration::from_secs(10),
+                // Logs of CI have little room.
+                false => Duration::from_secs(60),
+            },
         }
     }
 
@@ -207,7 +217,7 @@ impl Printer {
             self.failure(outcome);
         }
         let mut last = self.last.lock().unwrap_or_else(|it| it.into_inner());
-        if last.elapsed() >= Duration::from_secs(10) {
+        if last.elapsed() >= self.every {
             *last = Instant::now();
             let (done, goal, options) = (totals.seeds, self.goal, &self.options);
             println!("{done} of {goal}{options}: {}", self.sum(totals));
