@@ -8,9 +8,11 @@
 use std::{sync::Arc, time::Duration};
 
 use handfast_mvcc::Store;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::member::{Changes, DOWN_AFTER, FollowerLag};
+use crate::types::LogId;
 
 /// How often to look how far the state has been flushed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,26 +29,27 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let raft = &changes.raft;
-    let (mut told, mut purged) = (0, 0);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+        // What raft has done, not what it was told: it takes a snapshot later, or not at all, and
+        // forgets to purge what none covers yet.
+        let (covered, purged) = {
+            let metrics = raft.data_metrics();
+            let data = metrics.borrow_watched();
+            let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index);
+            (index(&data.snapshot), index(&data.purged))
+        };
         let durable = store.durable_applied().map_or(0, |position| position.index);
-        if durable >= told + WORTHWHILE_ENTRIES {
-            if raft.trigger().snapshot().await.is_err() {
-                return;
-            }
-            told = durable;
+        if durable >= covered + WORTHWHILE_ENTRIES && raft.trigger().snapshot().await.is_err() {
+            return;
         }
-        let upto = purgeable(told, tail, &changes.followers());
-        if upto > purged {
-            if raft.trigger().purge_log(upto).await.is_err() {
-                return;
-            }
-            purged = upto;
+        let upto = purgeable(covered, tail, &changes.followers());
+        if upto > purged && raft.trigger().purge_log(upto).await.is_err() {
+            return;
         }
     }
 }

@@ -108,9 +108,10 @@ async fn a_member_behind_the_log_gets_a_snapshot() {
     }
     until("the log to be purged", async || {
         cluster.members[&leader_now].store().flush().unwrap();
-        let first = cluster.members[&leader_now].status().applied_index;
+        let applied = cluster.members[&leader_now].status().applied_index;
         let purged = cluster.members[&leader_now].purged_index();
-        (purged + 100 > first).then_some(())
+        // Up to 255 entries may be too few to purge for, if the first were purged on the way.
+        (purged + 300 > applied).then_some(())
     })
     .await;
     cluster.start(away, Start::Resume).await;
@@ -214,7 +215,11 @@ async fn leadership_moves_on_request() {
     );
     cluster.members[&old].move_leader(to).await.unwrap();
     assert_eq!(cluster.leader(&THREE).await, to);
-    assert!(cluster.members[&to].hand_over().await);
+    // It gives up after an election timeout, which a busy machine may need for more.
+    until("the leadership to be handed over", async || {
+        cluster.members[&to].hand_over().await.then_some(())
+    })
+    .await;
     assert_ne!(cluster.leader(&THREE).await, to);
 }
 

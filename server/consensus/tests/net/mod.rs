@@ -300,7 +300,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let Ok(found) = tokio::time::timeout(Duration::from_secs(30), looking).await else {
+    let Ok(found) = tokio::time::timeout(Duration::from_secs(60), looking).await else {
         panic!("{what} did not come about");
     };
     found
