@@ -63,7 +63,9 @@ impl Builder {
     }
 
     /// Listens for clients on this address only, `127.0.0.1:2379` or `unix:///run/handfast.sock`.
-    /// Port 0 is a free one; see [`Server::endpoint`] for which.
+    /// Port 0 is a free one; see [`Server::endpoint`] for which. A server whose port nobody knows
+    /// beforehand is nobody's neighbour: it opens no port for other members either, unless a
+    /// configuration names one.
     #[must_use]
     pub fn listen(mut self, address: impl ToString) -> Builder {
         self.listen = Some(address.to_string());
@@ -138,6 +140,10 @@ impl Builder {
             None if config.ephemeral && !self.configured => Url::tcp("127.0.0.1", 0),
             None => return Ok(config),
         };
+        let unknown = url.socket_file().is_none() && url.port() == 0;
+        if unknown && config.peer_listener() != PeerListener::Required {
+            config.listen_peer_urls.clear();
+        }
         config.listen_client_urls = vec![url.clone()];
         config.advertise_client_urls = vec![url];
         Ok(config)
@@ -351,4 +357,23 @@ fn check_reachable(
             "the other members of the cluster must reach this one",
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_a_port_that_nobody_knows_listens_to_no_other_member() {
+        let embedded = Server::builder().data_dir("data").listen("127.0.0.1:0");
+        assert_eq!(embedded.settled().unwrap().listen_peer_urls, []);
+        let known = Server::builder().data_dir("data").listen("127.0.0.1:2379");
+        assert_eq!(known.settled().unwrap().listen_peer_urls.len(), 1);
+        let asked = Config {
+            listen_peer_urls_explicit: true,
+            ..Config::default()
+        };
+        let asked = Server::builder().config(asked).listen("127.0.0.1:0");
+        assert_eq!(asked.settled().unwrap().listen_peer_urls.len(), 1);
+    }
 }
