@@ -37,7 +37,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Runs one step. A step without tests of its own counts as one.
+    /// Runs one step and tells its failures at once, for of a long output any part may be all that
+    /// is kept. A step without tests of its own counts as one.
     pub(crate) fn step(&mut self, name: &str, work: impl FnOnce() -> Result<Counts>) {
         self.begun.get_or_insert_with(Instant::now);
         println!("==> {name}");
@@ -59,7 +60,11 @@ impl Report {
             "{verdict:>6} {took:>7}  {name} ({} passed, {} failed)",
             counts.passed, counts.failed
         );
-        println!("{line}\n");
+        println!("{line}");
+        for failure in counts.failures.iter().take(TOLD) {
+            println!("FAILED {failure}");
+        }
+        println!();
         self.lines.push(line);
         for failure in &mut counts.failures {
             *failure = format!("{name}: {failure}");
