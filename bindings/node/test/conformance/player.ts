@@ -177,8 +177,9 @@ export class Player {
 }
 
 function compareFailure(fails: Json, error: unknown): void {
-  const wanted = typeof fails === 'string' ? { code: fails } : fails;
-  assert.equal(code(error), wanted.code, `failed with ${String(error)}`);
+  const wanted = typeof fails === 'string' || Array.isArray(fails) ? { code: fails } : fails;
+  const codes = [wanted.code].flat();
+  assert.ok(codes.includes(code(error)), `failed with ${String(error)}`);
   const details = HandfastError.is(error) ? error.details : {};
   for (const [name, value] of Object.entries(wanted.details ?? {})) {
     const found = details[camelCase(name)];

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
+    slice,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -230,7 +231,7 @@ impl Player {
 
 fn judge_failure(failed: &Failed, wanted: &Value) -> Result<(), String> {
     let whole = match wanted {
-        Value::String(_) => &json!({ "code": wanted }),
+        Value::String(_) | Value::Array(_) => &json!({ "code": wanted }),
         _ => wanted,
     };
     let no_details = serde_json::Map::new();
@@ -239,7 +240,12 @@ fn judge_failure(failed: &Failed, wanted: &Value) -> Result<(), String> {
         let found = failed.details.get(name);
         found.is_some_and(|found| value.is_null() || value == found)
     };
-    let fit = whole["code"] == failed.code && details.unwrap_or(&no_details).iter().all(fits);
+    let codes = &whole["code"];
+    let codes = codes
+        .as_array()
+        .map_or(slice::from_ref(codes), Vec::as_slice);
+    let fit = codes.iter().any(|code| *code == failed.code)
+        && details.unwrap_or(&no_details).iter().all(fits);
     if fit {
         return Ok(());
     }
