@@ -87,6 +87,27 @@ async def test_an_unreachable_server_asyncio(nobody):
 @pytest.mark.parametrize(
     "call",
     [
+        lambda hf: hf.queue("q").push("x", after="abc"),
+        lambda hf: hf.multi_lock("abc"),
+        lambda hf: hf.queue("q").claim(timeout=30).ack(delete="abc"),
+        lambda hf: hf.queue("q").claim(timeout=30).ack_and_next(delete=b"abc"),
+    ],
+)
+def test_a_lone_name_is_not_taken_for_its_letters(server, name, call):
+    with handfast.connect(server.endpoint, namespace=name) as hf:
+        hf.queue("q").push("x")
+        with pytest.raises(TypeError, match=r"write \[b?'abc'\]"):
+            call(hf)
+
+
+def test_what_cannot_be_called_is_refused_at_once(hf):
+    with pytest.raises(TypeError, match="on_wait is a function, not int"):
+        hf.lock("l", on_wait=3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
         lambda hf: hf.get(""),
         lambda hf: hf.put("", "v"),
         lambda hf: hf.lock("").acquire(),

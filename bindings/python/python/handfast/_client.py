@@ -33,6 +33,7 @@ from ._types import (
     RangeResult,
     TxnResult,
     Waiting,
+    several,
     to_bytes,
 )
 
@@ -159,7 +160,7 @@ class Client(ClientBase, Closing):
         on_wait: Callable[[Waiting], object] | None = None,
     ) -> MultiLock:
         """The locks called `names`, at most 60, held together or not at all; else as `lock`."""
-        given = tuple(to_bytes(name, "name") for name in names)
+        given = tuple(to_bytes(name, "name") for name in several(names, "the names"))
         options = lock_options(timeout, max_hold, beat, rejoin, on_wait)
         return MultiLock(self._requests, given, options)
 

@@ -49,7 +49,10 @@ class Election(Named):
 
     @contextmanager
     def lead(self, *, timeout: float | None = None) -> Iterator[Term]:
-        """Campaign, run the `with` block while leading, resign."""
+        """Campaign, run the `with` block while leading, resign.
+
+        To work again after a loss: `run`.
+        """
         with self.campaign(timeout=timeout) as term:
             yield term
 

@@ -48,6 +48,8 @@ def lock_options(
     on_wait: Callable[[Waiting], object] | None,
 ) -> LockOptions:
     """The options in the native module's terms."""
+    if on_wait is not None and not callable(on_wait):
+        raise TypeError(f"on_wait is a function, not {type(on_wait).__name__}")
     return LockOptions(
         timeout=timeout,
         max_hold=max_hold,

@@ -22,7 +22,7 @@ from ._queue_types import (
 )
 from ._requests import Pending, nothing
 from ._txn import Op
-from ._types import to_bytes
+from ._types import several, to_bytes
 from .errors import HandfastError
 
 
@@ -59,7 +59,7 @@ class QueueBase(Named):
         gate: str | None,
         opens: str | None,
     ) -> Pending[Pushed]:
-        given = PushOptions(id=id, after=list(after), gate=gate, opens=opens)
+        given = PushOptions(id=id, after=several(after, "the ids in after"), gate=gate, opens=opens)
         call = self._native.push(to_bytes(payload, "payload"), given)
         return Pending(call, Pushed.from_native)
 
@@ -95,7 +95,7 @@ def ack_ops(
 ) -> list[Any]:
     """The writes of an acknowledgement in the native module's terms."""
     puts = [Op.put(key, value) for key, value in (put or {}).items()]
-    deletes = [Op.delete(key) for key in delete]
+    deletes = [Op.delete(key) for key in several(delete, "the keys in delete")]
     return [op.raw for op in [*puts, *deletes, *then]]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 __all__ = [
     "DeleteResult",
@@ -32,6 +34,13 @@ def to_bytes(given: str | bytes, what: str = "key") -> bytes:
     if isinstance(given, bytearray | memoryview):
         return bytes(given)
     raise TypeError(f"a {what} is str or bytes, not {type(given).__name__}")
+
+
+def several(given: Iterable[T], what: str) -> list[T]:
+    """What is given as a list; a lone text is a mistake, although its letters can be iterated."""
+    if isinstance(given, str | bytes):
+        raise TypeError(f"{what} are several: write [{given!r}], not {given!r}")
+    return list(given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from .._types import (
     RangeResult,
     TxnResult,
     Waiting,
+    several,
     to_bytes,
 )
 from ._config import Config, ConfigOpening
@@ -195,7 +196,7 @@ class AsyncClient(ClientBase):
         cancel_on_lost: bool = True,
     ) -> MultiLock:
         """The locks called `names`, at most 60, held together or not at all; else as `lock`."""
-        given = tuple(to_bytes(name, "name") for name in names)
+        given = tuple(to_bytes(name, "name") for name in several(names, "the names"))
         options = lock_options(timeout, max_hold, beat, rejoin, on_wait)
         return MultiLock(self._requests, given, options, cancel_on_lost)
 

@@ -55,7 +55,10 @@ class Election(Named):
 
     @asynccontextmanager
     async def lead(self, *, timeout: float | None = None) -> AsyncIterator[Term]:
-        """Campaign, run the body while leading, resign. The body is cancelled on loss."""
+        """Campaign, run the body while leading, resign. The body is cancelled on loss.
+
+        To work again after that: `run`.
+        """
         async with await self.campaign(timeout=timeout) as term:
             yield term
 
