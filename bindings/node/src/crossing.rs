@@ -1,17 +1,18 @@
 //! From a Rust future to a promise, and from a Rust event to a callback.
 //!
 //! Owns where futures run, and what happens when they are cancelled or panic. A promise holds the
-//! process open while it is pending, a callback does not.
+//! process open while it is pending, a callback does not. Futures are boxed before others are put
+//! around them: each layer would hold them twice, and move them when it begins.
 
 use handfast::Waiting;
 use handfast_bindings::{Cancel, Failure, cancel::caught, feed::Source, runtime};
 use napi::{
-    Env, JsValue, Status,
+    Env, Status,
     bindgen_prelude::{Either, FnArgs, Function, JsValuesTupleIntoVec, PromiseRaw, ToNapiValue},
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
 
-use crate::{cancel::CancelToken, errors::NativeError, values::NativeWaiting};
+use crate::{cancel::CancelToken, errors::NativeError, lane, values::NativeWaiting};
 
 /// A promise of what `work` gives. It is not cancelled.
 pub(crate) fn promise<'env, T, F>(
@@ -23,17 +24,16 @@ where
     F: Future<Output = Result<T, Failure>> + Send + 'static,
 {
     let runtime = runtime::handle().map_err(no_threads)?;
-    let (deferred, promise) = env.create_deferred()?;
+    let (deferred, promise) = lane::promise(env)?;
+    let work = Box::pin(work);
     runtime.spawn(async move {
         let done = caught(work).await;
-        deferred.resolve(move |_| {
-            Ok(match done {
-                Ok(value) => Either::A(value),
-                Err(failure) => Either::B(NativeError::from(failure)),
-            })
+        deferred.resolve(move || match done {
+            Ok(value) => Either::A(value),
+            Err(failure) => Either::B(NativeError::from(failure)),
         });
     });
-    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+    Ok(promise)
 }
 
 /// A promise of what `work` gives; `work` is dropped when the token is pulled.
@@ -46,7 +46,7 @@ where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
 {
-    let cancel = token.0.clone();
+    let (cancel, work) = (token.0.clone(), Box::pin(work));
     promise(env, async move {
         cancel.run(work).await.unwrap_or_else(|| {
             // TypeScript has rejected with the signal's reason already.
@@ -80,7 +80,7 @@ where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
 {
-    let open = open.clone();
+    let (open, work) = (open.clone(), Box::pin(work));
     cancellable(env, token, async move {
         let done = open.run(work).await;
         done.unwrap_or_else(|| Err(Failure::closed(what)))

@@ -16,6 +16,7 @@ mod config;
 mod crossing;
 mod errors;
 mod holding;
+mod lane;
 mod lease;
 mod logs;
 mod multi;

@@ -79,6 +79,50 @@ test('worker threads connect, lock and end, one after the other', async () => {
   assert.equal(ended.code, 0);
 });
 
+test('a process stays open while a promise is pending, and not longer', async () => {
+  const ended = await program(`${CONNECT()}
+    const held = await hf.lock('pending').acquire();
+    await hf.lock('pending', { timeoutMs: 100 }).acquire().catch(({ code }) => console.log(code));
+    hf.lock('pending').acquire().then((next) => next.release()).then(() => console.log('done'));
+    await held.release();`);
+  assert.deepEqual(ended, { code: 0, signal: null, output: 'TIMEOUT\ndone\n' });
+});
+
+test('many promises are settled, whatever those that await them do', async () => {
+  const ended = await program(`${CONNECT()}
+    process.on('uncaughtException', ({ message }) => console.log('uncaught', message));
+    const many = Array.from({ length: 200 }, async (_, number) => {
+      await hf.put('many/' + number, 'x');
+      if (number === 7) queueMicrotask(() => { throw new Error('mine'); });
+      if (number % 50 === 0) throw new Error('mine too');
+      return (await hf.get('many/' + number)).text;
+    });
+    const done = await Promise.allSettled(many);
+    console.log(done.filter(({ value }) => value === 'x').length);`);
+  assert.deepEqual(ended, { code: 0, signal: null, output: 'uncaught mine\n196\n' });
+});
+
+test('threads are ended in the midst of calls', async () => {
+  const ended = await program(`${CONNECT()}
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    const work = \`
+      import { parentPort } from 'node:worker_threads';
+      import { connect } from 'handfast';
+      const hf = await connect(${JSON.stringify(server.endpoint)});
+      for (;;) {
+        await Promise.all(Array.from({ length: 50 }, () => hf.get('k')));
+        parentPort.postMessage('calls');
+      }\`;
+    for (let round = 0; round < 3; round += 1) {
+      const worker = new Worker(work, { eval: true });
+      await once(worker, 'message');
+      console.log('worker', await worker.terminate());
+    }
+    console.log(await hf.get('k'));`);
+  assert.deepEqual(ended, { code: 0, signal: null, output: 'worker 1\nworker 1\nworker 1\nnull\n' });
+});
+
 test('the command line runs in Node, and SIGINT and SIGTERM stop a server in order', async () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     let sent = false;
