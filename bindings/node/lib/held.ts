@@ -18,21 +18,26 @@ export abstract class Held implements AsyncDisposable {
    * should refuse a token smaller than one it has seen.
    */
   readonly token: number;
-  /** The lease of the session it is held on. */
-  readonly lease: string;
-  /**
-   * Whether the holder before ended without giving it back, so that what it worked on may be half
-   * done.
-   */
-  readonly previousDied: boolean;
   #signal: AbortSignal | undefined;
 
   /** @internal */
   constructor(native: Native.NativeHolding) {
     this.native = native;
+    // All else is asked for when it is wanted: each question has its price.
     this.token = native.token;
-    this.lease = native.lease;
-    this.previousDied = native.previousDied;
+  }
+
+  /** The lease of the session it is held on. */
+  get lease(): string {
+    return this.native.lease;
+  }
+
+  /**
+   * Whether the holder before ended without giving it back, so that what it worked on may be half
+   * done.
+   */
+  get previousDied(): boolean {
+    return this.native.previousDied;
   }
 
   /**

@@ -64,6 +64,7 @@ export { Once, OnceResult, type OnceOptions } from './once.js';
 export {
   Claim,
   Queue,
+  type AckedAndNext,
   type Condition,
   type DeadLetter,
   type PushOptions,

@@ -94,6 +94,12 @@ export interface DeadLetter {
   readonly revision: number;
 }
 
+/** An acknowledgement, and the item that was claimed with it. */
+export interface AckedAndNext {
+  readonly revision: number;
+  readonly next: Claim | null;
+}
+
 /** Why an item is where it is. */
 export interface Why {
   readonly id: string;
@@ -108,14 +114,17 @@ export interface Why {
  */
 export class Claim extends Held {
   #settled = false;
+  #next: Claim | null = null;
+  readonly #worker: Native.NativeWorker;
   readonly id: string;
   readonly payload: Buffer;
   /** Which attempt this is, from 1. */
   readonly attempt: number;
 
   /** @internal */
-  constructor(raw: Native.NativeClaimed) {
+  constructor(raw: Native.NativeClaimed, worker: Native.NativeWorker) {
     super(raw.holding);
+    this.#worker = worker;
     this.id = raw.id;
     this.payload = raw.payload;
     this.attempt = raw.attempt;
@@ -140,6 +149,33 @@ export class Claim extends Held {
   async ack(then: readonly Op[] = []): Promise<number> {
     this.#settled = true;
     return unwrap(await this.native.ack(then.map(({ raw }) => raw)));
+  }
+
+  /**
+   * As {@link ack}, and claims the next item in the same transaction, which saves a round trip.
+   * Does not wait: `next` is `null` when no item was there for the taking. In a loop over
+   * {@link Queue.items} the loop goes on with `next`, so that nothing has to be done with it.
+   *
+   * When `signal` aborts meanwhile, the item is acknowledged nevertheless, and no other is taken.
+   *
+   * @throws {AckLostError} when the claim was lost: nothing was written, and nothing was claimed.
+   */
+  async ackAndNext(then: readonly Op[] = [], { signal }: Abortable = {}): Promise<AckedAndNext> {
+    signal?.throwIfAborted();
+    this.#settled = true;
+    const ops = then.map(({ raw }) => raw);
+    // No token: an acknowledgement runs to its end.
+    const call = () => this.#worker.ackAndNext(this.native, ops);
+    const { revision, next } = await crossing(signal, call, (late) => giveBack(late.next));
+    this.#next = next == null ? null : new Claim(next, this.#worker);
+    return { revision, next: this.#next };
+  }
+
+  /** What was claimed with the acknowledgement, unless it is done with. @internal */
+  takeNext(): Claim | null {
+    const next = this.#next;
+    this.#next = null;
+    return next === null || next.#settled ? null : next;
   }
 
   /** Gives the item back as failed; whether it is a dead letter now. */
@@ -217,15 +253,23 @@ export class Queue {
    */
   async *items({ signal, ...options }: WorkerOptions & Abortable = {}): AsyncGenerator<Claim, void, undefined> {
     const worker = unwrap(asked(() => this.#native.worker({ ...options, once: false })));
-    for (;;) {
-      const claim = await take(worker, signal);
-      if (claim === null) return;
-      try {
-        yield claim;
-      } finally {
-        // What was lost is not this program's to give back.
-        await claim.release().catch(() => undefined);
+    let next: Claim | null = null;
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        const claim: Claim | null = next ?? (await take(worker, signal));
+        if (claim === null) return;
+        next = null;
+        try {
+          yield claim;
+        } finally {
+          next = claim.takeNext();
+          // What was lost is not this program's to give back.
+          await claim.release().catch(() => undefined);
+        }
       }
+    } finally {
+      await next?.release().catch(() => undefined);
     }
   }
 
@@ -283,12 +327,13 @@ export class Queue {
 }
 
 async function take(worker: Native.NativeWorker, signal: AbortSignal | undefined): Promise<Claim | null> {
-  const discard = (late: Native.NativeClaimed | null | undefined): void => {
-    // As if it had never been taken.
-    void late?.holding.release().catch(() => undefined);
-  };
-  const claimed = await crossing(signal, (token) => worker.next(token), discard);
-  return claimed == null ? null : new Claim(claimed);
+  const claimed = await crossing(signal, (token) => worker.next(token), giveBack);
+  return claimed == null ? null : new Claim(claimed, worker);
+}
+
+/** As if it had never been taken. */
+function giveBack(late: Native.NativeClaimed | null | undefined): void {
+  void late?.holding.release().catch(() => undefined);
 }
 
 /** @internal */

@@ -2,6 +2,7 @@
 //!
 //! Owns the native half of it, which gives it back when released or collected.
 
+use handfast::AckTxn;
 use handfast_bindings::{Failure, Guard, Holding, runtime::Local};
 use napi::{
     Env,
@@ -36,6 +37,13 @@ impl NativeHolding {
 
     fn held(&self) -> napi::Result<&Holding> {
         self.0.get().map_err(crate::crossing::no_threads)
+    }
+
+    /// The acknowledgement of an item, with the writes of `then`; the claim is taken for it.
+    pub(crate) fn ack_with(&self, then: &[NativeOp]) -> napi::Result<Result<AckTxn, Failure>> {
+        let claim = self.held()?.take_claim();
+        let ops = then.iter().map(op).collect::<Result<Vec<_>, _>>();
+        Ok(claim.and_then(|claim| Ok(claim.ack().then(ops?))))
     }
 }
 
@@ -163,12 +171,8 @@ impl NativeHolding {
         env: &'env Env,
         then: Vec<NativeOp>,
     ) -> napi::Result<PromiseRaw<'env, Either<i64, NativeError>>> {
-        let claim = self.held()?.take_claim();
-        let ops = then.iter().map(op).collect::<Result<Vec<_>, _>>();
-        promise(env, async move {
-            let claim = claim?;
-            Ok(claim.ack().then(ops?).commit().await?.revision)
-        })
+        let ack = self.ack_with(&then)?;
+        promise(env, async move { Ok(ack?.commit().await?.revision) })
     }
 
     /// Gives an item back as failed; whether it is dead now. Of a claim only.

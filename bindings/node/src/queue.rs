@@ -2,26 +2,22 @@
 //!
 //! Owns the crossing. A claim is a [`NativeHolding`] with an item.
 
-use std::sync::Arc;
-
-use handfast::{
-    Claim, Condition, Control, DeadLetter, Pushed, Queue, QueueItem, QueueStatus, Why, Worker,
-};
-use handfast_bindings::{Cancel, Failure, Guard, runtime::Local};
+use handfast::{Claim, Condition, Control, DeadLetter, Pushed, Queue, QueueItem, QueueStatus, Why};
+use handfast_bindings::{Cancel, Failure, Guard, queue::Worker, runtime::Local};
 use napi::{
     Env,
     bindgen_prelude::{Buffer, Either, PromiseRaw},
 };
 use napi_derive::napi;
-use tokio::sync::Mutex;
 
 use crate::{
     cancel::CancelToken,
     client::NativeClient,
-    crossing::{cancellable, no_threads, waiting},
+    crossing::{cancellable, no_threads, promise, waiting},
     errors::NativeError,
     holding::NativeHolding,
     options::{bytes, span},
+    request::NativeOp,
     values::NativeMember,
 };
 
@@ -84,6 +80,13 @@ impl From<Claim> for NativeClaimed {
             holding: Guard::Claim(Box::new(claim)).into(),
         }
     }
+}
+
+/// An acknowledgement, and what was claimed with it.
+#[napi(object, object_from_js = false)]
+pub struct NativeOnward {
+    pub revision: i64,
+    pub next: Option<NativeClaimed>,
 }
 
 #[napi(object)]
@@ -274,7 +277,7 @@ impl NativeQueue {
         });
         match made {
             Ok(worker) => Either::A(NativeWorker {
-                worker: Local::new(Arc::new(Mutex::new(worker))),
+                worker: Local::new(Worker::from(worker)),
                 open: self.open.clone(),
             }),
             Err(failure) => Either::B(failure.into()),
@@ -410,7 +413,7 @@ impl NativeQueue {
 /// Takes items one after the other.
 #[napi]
 pub struct NativeWorker {
-    worker: Local<Arc<Mutex<Worker>>>,
+    worker: Local<Worker>,
     open: Cancel,
 }
 
@@ -423,10 +426,26 @@ impl NativeWorker {
         env: &'env Env,
         token: &CancelToken,
     ) -> napi::Result<PromiseRaw<'env, Either<Option<NativeClaimed>, NativeError>>> {
-        let worker = Arc::clone(self.worker.get().map_err(no_threads)?);
+        let worker = self.worker.get().map_err(no_threads)?.clone();
         waiting(env, token, &self.open, async move {
-            let claim = worker.lock_owned().await.next().await?;
-            Ok(claim.map(NativeClaimed::from))
+            Ok(worker.next().await?.map(NativeClaimed::from))
+        })
+    }
+
+    /// Acknowledges an item that this took, with the writes of `then`, and claims the next one.
+    #[napi]
+    pub fn ack_and_next<'env>(
+        &self,
+        env: &'env Env,
+        claim: &NativeHolding,
+        then: Vec<NativeOp>,
+    ) -> napi::Result<PromiseRaw<'env, Either<NativeOnward, NativeError>>> {
+        let worker = self.worker.get().map_err(no_threads)?.clone();
+        let ack = claim.ack_with(&then)?;
+        promise(env, async move {
+            let (revision, next) = worker.ack_and_next(ack?).await?;
+            let next = next.map(NativeClaimed::from);
+            Ok(NativeOnward { revision, next })
         })
     }
 }
