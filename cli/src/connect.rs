@@ -12,6 +12,8 @@ use handfast_core::Client;
 use crate::exit::Failure;
 
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
+/// Servers count whole seconds.
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
 
 /// Options of every client command.
 #[derive(Args, Debug, Clone)]
@@ -92,6 +94,12 @@ impl Connection {
             .collect()
     }
 
+    /// Whether anybody said which servers to talk to.
+    pub(crate) fn is_named(&self) -> bool {
+        let named = ["HANDFAST_ENDPOINTS", "ETCDCTL_ENDPOINTS"];
+        !self.endpoints.is_empty() || named.into_iter().any(|name| variable(name).is_some())
+    }
+
     fn timeout(&self) -> Result<Option<Duration>, Failure> {
         if self.timeout.is_some() {
             return Ok(self.timeout);
@@ -115,6 +123,24 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long to wait for something that has to be asked for.
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
+    let wait = duration(text)?;
+    match wait.is_zero() {
+        false => Ok(wait),
+        true => Err("that is no time to ask a server in; write 1s, or --try for a lock".to_owned()),
+    }
+}
+
+/// A duration that the servers accept as a time to live.
+pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    match ttl >= SHORTEST_TTL {
+        true => Ok(ttl),
+        false => Err(format!("{text} is too short: at least 1s")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +150,9 @@ mod tests {
         assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert!(duration("soon").is_err());
+        assert_eq!(ttl("1s"), Ok(Duration::from_secs(1)));
+        assert!(ttl("0").is_err() && ttl("900ms").is_err());
+        assert_eq!(wait("1ms"), Ok(Duration::from_millis(1)));
+        assert!(wait("0s").is_err());
     }
 }

@@ -30,8 +30,8 @@ HANDFAST_TOKEN is the term. Exit codes are those of `lock`.";
 pub(crate) struct ElectArgs {
     /// The election's name
     name: OsString,
-    /// What others see when this one leads
-    #[arg(short = 'v', long, default_value = "")]
+    /// What others see when this one leads [default: nothing]
+    #[arg(short = 'v', long, default_value = "", hide_default_value = true)]
     value: OsString,
     #[command(flatten)]
     hold: HoldArgs,

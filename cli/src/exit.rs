@@ -29,7 +29,7 @@ pub(crate) const SIGNAL_BASE: i32 = 128;
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    it worked
-  1    the server refused, or something else went wrong
+  1    the server refused, what was asked about is not there, or something else went wrong
   2    the command line is wrong
   3    no server could be reached in time; trying again may help
   75   not acquired: held by somebody else for as long as was waited (lock, elect, once), no item
@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     /// A call to the server failed.
     #[error("{0}")]
     Call(#[from] handfast_core::Error),
+    /// No server answered; the text says what and what to do.
+    #[error("{0}")]
+    Unreachable(String),
     /// Something else; the text says what and what to do.
     #[error("{0}")]
     Other(String),
@@ -75,10 +78,22 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Says how to come to a server, to somebody who did not name one.
+    pub(crate) fn with_hint(self, named: bool) -> Failure {
+        match self {
+            Failure::Call(error) if error.kind() == ErrorKind::Connect && !named => {
+                let hint = "`handfast serve` starts one, and --endpoints names others";
+                Failure::Unreachable(format!("{error}; {hint}"))
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn code(&self) -> i32 {
         match self {
             Failure::Usage(_) => USAGE,
             Failure::Call(error) if unreachable(error.kind()) => UNREACHABLE,
+            Failure::Unreachable(_) => UNREACHABLE,
             Failure::Call(_) | Failure::Other(_) => FAILED,
             Failure::NotAcquired(_) => NOT_ACQUIRED,
             Failure::Lost(_) => LOST,
@@ -140,6 +155,23 @@ mod tests {
                 "{name} is not in the book"
             );
         }
+    }
+
+    #[test]
+    fn who_named_no_server_and_finds_none_is_told_how_to_come_to_one() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let refused = || {
+            let port = handfast_ports::free_port();
+            let client = handfast_core::Client::builder()
+                .endpoints([format!("127.0.0.1:{port}")])
+                .timeout(std::time::Duration::from_millis(100));
+            let read = async { client.build().unwrap().get("x").await };
+            Failure::Call(runtime.block_on(read).unwrap_err())
+        };
+        let (named, unnamed) = (refused().with_hint(true), refused().with_hint(false));
+        assert!(!named.to_string().contains("handfast serve"));
+        assert!(unnamed.to_string().contains("handfast serve"));
+        assert_eq!([named.code(), unnamed.code()], [UNREACHABLE; 2]);
     }
 
     #[test]

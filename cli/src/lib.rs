@@ -14,6 +14,7 @@ mod connect;
 mod elect;
 mod exit;
 mod hashkv;
+mod input;
 mod keys;
 mod kv;
 mod lease;
@@ -38,8 +39,10 @@ mod why;
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
+use std::io::IsTerminal;
 use std::path::Path;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use handfast_server::config::Preset;
 
@@ -171,7 +174,30 @@ fn as_serve(args: Vec<OsString>) -> Vec<OsString> {
 fn usage(error: &clap::Error) -> i32 {
     // A closed output leaves nobody to tell.
     let _ = error.print();
+    if let Some(tip) = tip(error) {
+        eprintln!("\n  tip: {tip}");
+    }
     error.exit_code()
+}
+
+/// What a person probably meant, where clap cannot know it.
+fn tip(error: &clap::Error) -> Option<&'static str> {
+    let text = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let argument = text(ContextKind::InvalidArg);
+    match error.kind() {
+        // As etcdctl has it.
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+            let runs = text(ContextKind::Usage).contains("-- ");
+            runs.then_some("a command to run comes last, after `--`")
+        }
+        ErrorKind::MissingRequiredArgument if argument.contains("<FILE>") => {
+            match std::io::stdin().is_terminal() {
+                true => Some("- as FILE is standard input"),
+                false => Some("write - as FILE for what comes on standard input"),
+            }
+        }
+        _ => None,
+    }
 }
 
 fn finish(result: Result<i32, Failure>) -> i32 {
@@ -198,7 +224,9 @@ fn run(cli: Cli, program: &OsStr) -> Result<i32, Failure> {
     };
     in_runtime(async move {
         let mut output = Output::new(connection.json);
-        let code = client_command(command, program, &connection, &mut output).await?;
+        let named = connection.is_named();
+        let code = client_command(command, program, &connection, &mut output).await;
+        let code = code.map_err(|failure| failure.with_hint(named))?;
         output.flush()?;
         Ok(code)
     })

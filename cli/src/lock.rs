@@ -79,7 +79,10 @@ pub(crate) async fn run(
         return breaking::run(args, connection, output).await;
     }
     let name = args.name.or(args.named).map(bytes);
-    let name = name.ok_or_else(|| Failure::Usage("the lock's NAME is missing".to_owned()))?;
+    let name = name.ok_or_else(|| {
+        let usage = "the lock's NAME is missing: handfast lock NAME [-- CMD...]";
+        Failure::Usage(usage.to_owned())
+    })?;
     let mut signals = Signals::new()
         .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
     let also = args.also.into_iter().map(bytes);

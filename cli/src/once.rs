@@ -14,7 +14,7 @@ use clap::Args;
 use handfast::{Once, OnceError, OnceResult, Tenure};
 use serde_json::{Map, json};
 
-use crate::connect::{Connection, duration};
+use crate::connect::{Connection, ttl, wait};
 use crate::exit::{self, Failure};
 use crate::keys::bytes;
 use crate::output::{Output, insert_bytes, printable};
@@ -57,11 +57,11 @@ pub(crate) struct OnceArgs {
     /// Forget the result, so that the next one runs the command again
     #[arg(long, conflicts_with = "command")]
     forget: bool,
-    /// Give up waiting for another's result after this long; exit code 75
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Give up waiting for another's result after this long; exit code 75 [default: never]
+    #[arg(long, value_name = "TIME", value_parser = wait)]
     wait: Option<Duration>,
     /// How long the servers wait for this machine when it falls silent
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = ttl, default_value = "10s")]
     ttl: Duration,
     /// The command
     #[arg(last = true, required_unless_present_any = ["get", "forget"], value_name = "CMD")]
@@ -83,7 +83,7 @@ pub(crate) async fn run(
     let shown = printable(&work);
     if args.forget {
         return match once.forget().await.map_err(failure)? {
-            true => Ok(exit::OK),
+            true => print_forgotten(&work, output),
             false => Err(Failure::Other(format!("{shown} has no result"))),
         };
     }
@@ -206,6 +206,20 @@ fn input(args: &OnceArgs) -> Result<Option<Vec<u8>>, Failure> {
             .map_err(|error| Failure::Other(format!("{}: {error}", path.display()))),
         (None, None) => Ok(None),
     }
+}
+
+fn print_forgotten(work: &[u8], output: &mut Output) -> Result<i32, Failure> {
+    if output.is_json() {
+        let mut object = Map::new();
+        insert_bytes(&mut object, "forgotten", work);
+        output.json(&object.into())?;
+    } else {
+        let work = printable(work);
+        output.line(format!(
+            "the result of {work} is forgotten; the next one runs again"
+        ))?;
+    }
+    Ok(exit::OK)
 }
 
 fn print(result: &OnceResult, output: &mut Output) -> Result<i32, Failure> {

@@ -11,12 +11,12 @@ mod work;
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
-use handfast::{Error, Handfast, Queue};
+use handfast::{Control, Error, Handfast, Queue, QueueStatus};
 
 use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::keys::bytes;
-use crate::output::Output;
+use crate::output::{Output, printable};
 use crate::tenure;
 
 const AFTER_HELP: &str = "\
@@ -57,16 +57,29 @@ enum Action {
     /// Run a command for each item
     Work(work::WorkArgs),
     /// Show what is in the queue
+    #[command(after_help = "Example:\n  handfast queue ls img")]
     Ls(show::ListArgs),
     /// Show why an item is not worked on
     Why(show::WhyArgs),
     /// Keep workers from taking items
+    #[command(
+        after_help = "Example:\n  handfast queue pause img    what is being worked on goes on"
+    )]
     Pause(set::ControlArgs),
     /// Let workers take items, and items be pushed
+    #[command(
+        after_help = "Example:\n  handfast queue start img    ends a pause or a drain, and meets `condition --start`"
+    )]
     Start(set::ControlArgs),
     /// Accept no more items; workers end when none is left
+    #[command(
+        after_help = "Example:\n  handfast queue drain img    until `handfast queue start img`"
+    )]
     Drain(set::ControlArgs),
     /// Show the items that failed too often
+    #[command(
+        after_help = "Example:\n  handfast queue dead img    and with what they failed; --json shows the items, too"
+    )]
     Dead(show::ListArgs),
     /// Put items that failed too often back into the queue
     Retry(set::RetryArgs),
@@ -81,7 +94,7 @@ pub(crate) async fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    use handfast::Control::{Drain, Pause, Run};
+    use Control::{Drain, Pause, Run};
     match args.action {
         Action::Push(args) => push::run(args, connection, output).await,
         Action::Pop(args) => take::run(args, connection, output).await,
@@ -107,6 +120,36 @@ impl Name {
     fn of(self, handfast: &Handfast) -> Queue {
         handfast.queue(bytes(self.name))
     }
+}
+
+/// Why no item came: the error itself, or what keeps the queue's items back.
+async fn no_item(queue: &Queue, error: Error) -> Failure {
+    let Error::Timeout { waited, .. } = &error else {
+        return failure(error);
+    };
+    let Ok(status) = queue.status().await else {
+        return failure(error);
+    };
+    let name = printable(queue.name());
+    let kept = kept_back(&name, &status);
+    Failure::NotAcquired(format!(
+        "queue {name}: no item came within {waited:?}{kept}"
+    ))
+}
+
+fn kept_back(name: &str, status: &QueueStatus) -> String {
+    if status.control == Control::Pause {
+        return format!("; it is paused, and `handfast queue start {name}` ends that");
+    }
+    let (ready, blocked) = (status.ready, status.blocked);
+    if ready > 0 && !status.open {
+        let condition = printable(status.condition.to_string().as_bytes());
+        return format!("; {ready} ready for this condition: {condition}");
+    }
+    if blocked > 0 {
+        return format!("; {blocked} blocked, and `handfast queue why {name} ID` says by what");
+    }
+    String::new()
 }
 
 /// What a recipe's error means for the exit code.

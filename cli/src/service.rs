@@ -20,7 +20,8 @@ use crate::tenure;
 const AFTER_HELP: &str = "\
 Examples:
   handfast service register api --addr :8080 -- ./api    listed for as long as it runs
-  handfast service list api                              who is listed
+  handfast service list                                  all services
+  handfast service list api                              who is listed for one
   handfast service watch api                             and each change
   handfast service pick api                              one address, to be called now
   handfast service drain api 10.0.0.5:8080               no new calls for this one
@@ -40,7 +41,7 @@ pub(crate) struct ServiceArgs {
 enum Action {
     /// List an instance while a command runs, or until Ctrl-C
     Register(register::RegisterArgs),
-    /// Show who is listed
+    /// Show all services, or who is listed for one
     List(list::ListArgs),
     /// Show who is listed, and each change
     Watch(watch::WatchArgs),

@@ -13,7 +13,7 @@ use handfast::{Error, Handfast, LostReason, Tenure, Waiting};
 use rustix::process::Signal;
 use serde_json::{Map, json};
 
-use crate::connect::{Connection, duration};
+use crate::connect::{Connection, duration, ttl, wait};
 use crate::exit::{self, Failure};
 use crate::output::{Output, insert_bytes, printable};
 use crate::supervise::beat::Beating;
@@ -23,13 +23,13 @@ use crate::supervise::{self, Ended, Hold, Job};
 /// Options of whatever can be held.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct HoldArgs {
-    /// Give up after waiting this long, such as 30s; exit code 75
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Give up after waiting this long, such as 30s; exit code 75 [default: never]
+    #[arg(long, value_name = "TIME", value_parser = wait)]
     pub(crate) wait: Option<Duration>,
     /// How long the servers wait for this machine when it falls silent
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = ttl, default_value = "10s")]
     ttl: Duration,
-    /// Stop the command after this long
+    /// Stop the command after this long [default: never]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_hold: Option<Duration>,
     /// Stop the command when it does not touch this file for --beat: a hung command does not keep
@@ -218,6 +218,9 @@ fn lost(what: &str, reason: &LostReason) -> i32 {
 /// What a recipe's error means for the exit code.
 pub(crate) fn failure(error: Error) -> Failure {
     match error {
+        Error::Timeout {
+            unreached: Some(_), ..
+        } => Failure::Unreachable(error.to_string()),
         Error::Timeout { .. } | Error::SessionLost { .. } => {
             Failure::NotAcquired(error.to_string())
         }

@@ -288,3 +288,87 @@ fn a_command_starts_with_the_last_configuration_when_no_server_answers() {
     let without = server.run(&["--timeout", "1s", "config", "run", "app/cfg", "--", "true"]);
     assert_eq!(without.code, Some(3), "{without:?}");
 }
+
+#[test]
+fn what_does_not_differ_or_is_not_there_is_said() {
+    for server in Server::all() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = set(&server, &dir, "app/cfg", "a");
+        let says = |args: &[&str], code: i32, text: &str| {
+            let said = server.run(&[&["config"], args].concat());
+            assert_eq!(said.code, Some(code), "{args:?}: {said:?}");
+            assert!(said.err.contains(text), "{args:?}: {said:?}");
+            said.out
+        };
+        let same = format!("no difference: app/cfg is now what it was at revision {first}");
+        assert_eq!(says(&["diff", "app/cfg", &first], 0, &same), "");
+        says(&["diff", "app/cfg", &first, &first], 0, "is at revision");
+        says(&["diff", "nope", &first], 1, "nothing is published at nope");
+        says(&["diff", "app/cfg", "99999"], 1, "the latest is ");
+        says(
+            &["get", "app/cfg", "--rev", "99999"],
+            1,
+            "no revision 99999 yet",
+        );
+        says(&["get", "app/cfg", "--rev=-1"], 2, "-1 is not in 0..");
+        says(&["get", "app"], 1, "for what is below it write app/");
+        says(&["get", ""], 2, "KEY is empty");
+        says(&["history", "app/cfg", "--limit", "0"], 2, "--limit");
+        says(&["history", "nope"], 1, "nothing is published at nope");
+        let unchanged = ["--json", "config", "rollback", "app/cfg", &first];
+        assert_eq!(revision(&server.json(&unchanged[1..])[0]), first);
+        let run = ["run", "nope", "--", "true"];
+        says(
+            &run,
+            1,
+            "nothing is published at nope; `handfast config set nope FILE`",
+        );
+    }
+}
+
+#[test]
+fn what_is_to_be_published_may_come_on_standard_input_and_hints_lead_there() {
+    let server = Server::handfast();
+    let dir = tempfile::tempdir().unwrap();
+    let missing = server.run(&["config", "set", "app/cfg"]);
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(missing.err.contains("write - as FILE"), "{missing:?}");
+    let value = path(&dir, "value", "piped\n");
+    let mut command = server.command(&["config", "set", "app/cfg", "-"]);
+    command.stdin(fs::File::open(&value).unwrap());
+    command.env("USER", "ann");
+    assert!(command.status().unwrap().success());
+    assert_eq!(server.say(&["config", "get", "app/cfg"]), "piped\n");
+    let history = server.say(&["config", "history", "app/cfg"]);
+    assert!(history.contains("ann with handfast"), "{history}");
+
+    let conf = dir.path().to_str().unwrap();
+    let one = server.run(&["config", "set", "app/cfg", conf]);
+    assert_eq!(one.code, Some(2), "{one:?}");
+    assert!(one.err.contains("write app/cfg/ for app/cfg"), "{one:?}");
+    let delete = server.run(&["config", "set", "app/", conf, "--delete"]);
+    assert!(delete.err.contains("app/cfg is deleted"), "{delete:?}");
+}
+
+#[test]
+fn an_editor_that_writes_nothing_or_is_not_there_publishes_nothing() {
+    let server = Server::handfast();
+    let edit = || server.command(&["config", "edit", "new"]);
+    let nothing = with_editor(edit(), "true");
+    assert!(nothing.err.contains("nothing was changed"), "{nothing:?}");
+    let missing = with_editor(edit(), "/no/such/editor");
+    assert_eq!(missing.code, Some(1), "{missing:?}");
+    assert!(missing.err.contains("set EDITOR"), "{missing:?}");
+    assert_eq!(server.run(&["config", "get", "new"]).code, Some(1));
+}
+
+#[test]
+fn the_snapshot_is_there_when_a_short_command_has_ended() {
+    let server = Server::handfast();
+    let dir = tempfile::tempdir().unwrap();
+    set(&server, &dir, "app/cfg", "kept");
+    let snapshot = dir.path().join("snapshot");
+    let file = snapshot.to_str().unwrap();
+    server.say(&["config", "run", "app/cfg", "--snapshot", file, "--", "true"]);
+    assert!(fs::read_to_string(&snapshot).unwrap().contains("app/cfg"));
+}

@@ -233,3 +233,49 @@ fn a_large_item_that_nobody_reads_does_not_hang_the_worker() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(states(&server).is_empty());
 }
+
+#[test]
+fn an_item_that_does_not_come_or_is_not_there_is_an_error_that_says_why() {
+    for server in Server::all() {
+        let none = server.run(&["queue", "why", "q", "nope"]);
+        assert_eq!((none.code, &*none.out), (Some(1), ""), "{none:?}");
+        assert!(none.err.contains("no item nope in queue q"), "{none:?}");
+        let json = server.run(&["--json", "queue", "why", "q", "nope"]);
+        assert!(
+            json.code == Some(1) && json.out.contains("unknown"),
+            "{json:?}"
+        );
+
+        let pop = ["queue", "pop", "q", "--wait", "50ms"];
+        let says = |why: &str| {
+            let said = server.run(&pop);
+            assert_eq!(said.code, Some(75), "{said:?}");
+            let told = format!("queue q: no item came within 50ms{why}");
+            assert!(said.err.contains(&told), "{said:?}");
+        };
+        says("\n");
+        push(&server, "x", &["--id", "g", "--gate", "door"]);
+        says("; 1 blocked, and `handfast queue why q ID` says by what");
+        server.say(&["queue", "open", "q", "door"]);
+        server.say(&["queue", "condition", "q", "--count", "2"]);
+        says("; 1 ready for this condition: 2 items");
+        server.say(&["queue", "pause", "q"]);
+        says("; it is paused");
+
+        let retry = server.run(&["queue", "retry", "q", "--all"]);
+        assert_eq!(retry.code, Some(0), "{retry:?}");
+        assert!(retry.err.contains("no item failed too often"), "{retry:?}");
+    }
+}
+
+#[test]
+fn an_item_comes_from_standard_input_and_an_empty_one_is_mentioned() {
+    let server = Server::handfast();
+    let quiet = |said: &Said| said.code == Some(0) && said.err.is_empty();
+    assert!(quiet(&push(&server, "x", &[])), "an item without a file");
+    let empty = push(&server, "", &[]);
+    assert!(empty.err.contains("standard input is empty"), "{empty:?}");
+    assert!(quiet(&push(&server, "", &["-"])), "it was meant");
+    let missing = server.run(&["queue", "push", "q", "/no/such/file"]);
+    assert_eq!(missing.code, Some(1), "{missing:?}");
+}

@@ -186,6 +186,7 @@ fn a_command_is_run_for_each_change() {
     let server = Server::handfast();
     let show = "echo saw $HANDFAST_CHANGE $HANDFAST_INSTANCE at $HANDFAST_ADDR $HANDFAST_STATUS";
     let watch = Process::start(server.command(&["service", "watch", "api", "--exec", show]));
+    watch.wait_for("no instance of api is listed yet");
     let args = [
         "service", "register", "api", "--addr", "h:80", "--id", "n1", "--", "true",
     ];
@@ -195,4 +196,38 @@ fn a_command_is_run_for_each_change() {
     let waiting = Process::start(server.command(&["service", "pick", "api", "--wait", "30s"]));
     let _one = Process::start(server.command(&["service", "register", "api", "--addr", "z:1"]));
     waiting.wait_for("z:1");
+}
+
+#[test]
+fn all_services_are_listed_with_how_many_serve() {
+    for server in Server::all() {
+        assert_eq!(server.say(&["service", "list"]), "no services\n");
+        let instance = |op: &str| format!(r#"{{"Op":0,"Addr":"h:80","Metadata":{{{op}}}}}"#);
+        server.say(&["put", "team/api/n1", &instance("")]);
+        server.say(&["put", "team/api/n2", &instance(r#""status":"draining""#)]);
+        server.say(&["put", "db/n1", &instance(r#""status":"warming""#)]);
+        let all = &server.json(&["service", "list"])[0];
+        let of = |name: &str, up: u32, warming: u32, draining: u32| {
+            json!({ "service": name, "instances": up + warming + draining,
+                    "up": up, "warming": warming, "draining": draining })
+        };
+        assert_eq!(all, &json!([of("db", 0, 1, 0), of("team/api", 1, 0, 1)]));
+        let table = server.say(&["service", "list"]);
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(rows[0][..2], ["SERVICE", "INSTANCES"]);
+        assert_eq!(rows[2], ["team/api", "2", "1", "0", "1"]);
+    }
+}
+
+#[test]
+fn a_ttl_that_no_server_takes_is_refused_with_the_shortest_one() {
+    let args = [
+        "service", "register", "api", "--addr", "h:80", "--ttl", "0", "--", "true",
+    ];
+    let said = support::run(&args);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("at least 1s"), "{said:?}");
 }

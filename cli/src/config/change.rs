@@ -4,35 +4,59 @@
 //! others published is the recipe's.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, value_parser};
 use handfast::{ConfigSet, Handfast, Publish};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::show::{changed, print_revision};
+use super::show::{changed, nothing_was, print_revision};
 use super::target::{Target, TargetArgs, Values, values};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
+use crate::input;
 use crate::output::Output;
 use crate::tenure::failure;
 
+const SET_HELP: &str = "\
+Examples:
+  handfast config set app/cfg app.json --note \"more workers\"
+  ./make-config | handfast config set app/cfg -
+  handfast config set app/ conf.d --delete       what conf.d does not have is deleted
+  handfast config set app/cfg app.json --check 'jq . >/dev/null'
+
+Prints the revision. Exit code 1, and nothing published, when --if-revision or --check refuses.";
+
+const EDIT_HELP: &str = "\
+Example:
+  EDITOR=nano handfast config edit app/cfg
+
+Calls VISUAL, else EDITOR, else vi. When somebody publishes meanwhile, or --check refuses, nothing
+is published and what you wrote is kept in a file.";
+
+const ROLLBACK_HELP: &str = "\
+Example:
+  handfast config rollback app/cfg 17    `handfast config history app/cfg` shows the revisions
+
+It is published anew, so that the history goes on. Keys that were not there are deleted.";
+
 /// Options of `config set`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = SET_HELP)]
 pub(crate) struct SetArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The file with the value, - for standard input; for several keys a directory, of which
-    /// each file becomes the key of its name
+    /// The file with the value; - for standard input. For all keys below KEY a directory, of
+    /// which each file becomes the key of its name
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Publish only if nothing of it changed after this revision; 0: if there is nothing yet
-    #[arg(long, value_name = "REV")]
+    #[arg(long, value_name = "REV", value_parser = value_parser!(i64).range(0..))]
     if_revision: Option<i64>,
     /// Delete keys for which the directory has no file
     #[arg(long)]
@@ -43,6 +67,7 @@ pub(crate) struct SetArgs {
 
 /// Options of `config edit`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = EDIT_HELP)]
 pub(crate) struct EditArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -52,11 +77,12 @@ pub(crate) struct EditArgs {
 
 /// Options of `config rollback`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = ROLLBACK_HELP)]
 pub(crate) struct RollbackArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// The revision to go back to
-    #[arg(value_name = "REV")]
+    #[arg(value_name = "REV", value_parser = value_parser!(i64).range(1..))]
     rev: i64,
     #[command(flatten)]
     how: HowArgs,
@@ -79,12 +105,17 @@ pub(super) async fn set(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let target = args.target.target();
+    let target = args.target.target()?;
     let new = match target.prefix {
         true => directory(&args.file)?,
+        false if args.file.is_dir() => {
+            let (dir, key) = (args.file.display(), target.shown());
+            let hint = format!("to publish its files, write {key}/ for {key}");
+            return Err(Failure::Usage(format!("{dir} is a directory; {hint}")));
+        }
         false => Values::from([(Bytes::new(), file(&args.file)?)]),
     };
-    let handfast = connection.handfast(|builder| builder)?;
+    let handfast = connection.personally()?;
     let publish = handfast.publish(&target.key);
     let (publish, gone) = match (args.delete, args.if_revision) {
         (true, _) => {
@@ -112,18 +143,21 @@ pub(super) async fn edit(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let target = args.target.target();
+    let target = args.target.target()?;
     if target.prefix {
         return Err(Failure::Usage("edit one key at a time".to_owned()));
     }
-    let handfast = connection.handfast(|builder| builder)?;
+    let handfast = connection.personally()?;
     let now = target.now(&handfast).await?;
     let old = now.value().cloned().unwrap_or_default();
     let draft = Draft::write(&target, &old)?;
     let new = draft.edit().await?;
-    if new == old && !now.is_empty() {
-        eprintln!("handfast: nothing was changed, and nothing is published");
-        return Ok(exit::OK);
+    if new == old {
+        return unchanged(
+            "nothing was changed, and nothing is published",
+            &now,
+            output,
+        );
     }
     let publish = handfast.publish(&target.key).since_set(&now);
     let changes = Changes {
@@ -142,21 +176,17 @@ pub(super) async fn rollback(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let target = args.target.target();
-    let handfast = connection.handfast(|builder| builder)?;
+    let target = args.target.target()?;
+    let handfast = connection.personally()?;
     let before = target.at(handfast.client(), args.rev).await?;
     if before.is_empty() {
-        return Err(Failure::Other(format!(
-            "nothing was published at {} at revision {}",
-            target.shown(),
-            args.rev
-        )));
+        return Err(nothing_was(&target, args.rev));
     }
     let now = target.now(&handfast).await?;
     let differ = changed(&values(&now), &before);
     if differ.is_empty() {
-        eprintln!("handfast: it is what it was at revision {}", args.rev);
-        return Ok(exit::OK);
+        let said = format!("it is what it was at revision {}", args.rev);
+        return unchanged(&said, &now, output);
     }
     let mut how = args.how;
     how.note
@@ -170,6 +200,15 @@ pub(super) async fn rollback(
         }
     }
     send(&target, publish, changes, &how, output).await
+}
+
+/// Says that nothing had to be published; programs learn what they can publish on top of.
+fn unchanged(said: &str, now: &ConfigSet, output: &mut Output) -> Result<i32, Failure> {
+    eprintln!("handfast: {said}");
+    match output.is_json() {
+        true => print_revision(output, now.revision()),
+        false => Ok(exit::OK),
+    }
 }
 
 fn rollback_to(handfast: &Handfast, target: &Target, now: &ConfigSet) -> Publish {
@@ -197,10 +236,13 @@ async fn send(
         }
         publish = publish.put(name, value);
     }
-    for name in changes.gone {
-        publish = publish.delete(name);
+    for name in &changes.gone {
+        publish = publish.delete(name.clone());
     }
     let published = publish.send().await.map_err(failure)?;
+    for name in changes.gone {
+        eprintln!("handfast: {} is deleted", target.shown_key(&name));
+    }
     print_revision(output, published.revision)
 }
 
@@ -235,13 +277,12 @@ async fn accepted(check: &str, target: &Target, name: &[u8], value: &[u8]) -> Re
 }
 
 fn file(path: &Path) -> Result<Bytes, Failure> {
-    let mut value = Vec::new();
-    let read = match path.as_os_str() == "-" {
-        true => std::io::stdin().read_to_end(&mut value),
-        false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut value)),
-    };
-    read.map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?;
-    Ok(value.into())
+    let read = input::read(path);
+    let read = read.map_err(|error| {
+        let shown = path.display();
+        Failure::Other(format!("cannot read the value from {shown}: {error}"))
+    });
+    Ok(read?.into())
 }
 
 /// The files of a directory by name; hidden ones are an editor's or a version control's.
@@ -302,6 +343,10 @@ impl Draft {
             .await;
         match status {
             Ok(status) if status.success() => file(self.file.path()),
+            Ok(status) if status.code() == Some(exit::NOT_FOUND) => Err(Failure::Other(format!(
+                "there is no editor `{}`; set EDITOR to yours",
+                editor.to_string_lossy()
+            ))),
             Ok(status) => Err(Failure::Other(format!(
                 "{} ended with {status}; nothing is published",
                 editor.to_string_lossy()

@@ -2,6 +2,8 @@
 //!
 //! Owns walking back through the revisions the servers still have, and showing them.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 use handfast::{Handfast, Publication};
 use handfast_core::{ErrorKind, SortOrder, SortTarget};
@@ -13,14 +15,22 @@ use crate::exit::{self, Failure};
 use crate::output::{Output, table};
 use crate::tenure::failure;
 
+const AFTER_HELP: &str = "\
+Example:
+  handfast config history app/cfg
+
+Goes back as far as the servers keep revisions. What was changed by other means than `handfast
+config` has no TIME, BY and NOTE.";
+
 /// Options of `config history`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Show at most this many revisions, the latest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    limit: NonZeroUsize,
 }
 
 /// A revision at which something changed.
@@ -36,9 +46,9 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<i32, Failure> {
     let handfast = connection.handfast(|builder| builder)?;
-    let target = args.target.target();
+    let target = args.target.target()?;
     let (mut entries, mut at, mut compacted) = (Vec::new(), 0, false);
-    while entries.len() < args.limit {
+    while entries.len() < args.limit.get() {
         match entry(&handfast, &target, at).await? {
             Step::Entry(entry) => {
                 at = entry.revision - 1;
@@ -55,8 +65,7 @@ pub(super) async fn run(
         }
     }
     if entries.is_empty() {
-        let shown = target.shown();
-        return Err(Failure::Other(format!("nothing is published at {shown}")));
+        return Err(target.nothing(handfast.client()).await);
     }
     print(&entries, output)?;
     if compacted {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use handfast::{Config, ConfigChanges, ConfigEvent, ConfigSet, ConfigSource};
+use handfast::{Config, ConfigChanges, ConfigEvent, ConfigSet, ConfigSource, Error};
 use rustix::process::Signal;
 use serde_json::{Map, Value};
 
@@ -36,6 +36,11 @@ A key that is deleted stays in force as it was. The exit code is the command's o
 
 /// How long a command may take to stop before it is killed and started again.
 const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// How long the snapshot may take to be written when the command has ended.
+const SAVE_TIME: Duration = Duration::from_secs(5);
+/// Why an empty configuration is refused.
+const NOTHING: &str = "nothing is published";
 
 /// Options of `config run`.
 #[derive(Args, Debug, Clone)]
@@ -103,7 +108,7 @@ impl From<ReloadSignal> for Signal {
 }
 
 pub(super) async fn run(args: RunArgs, connection: &Connection) -> Result<i32, Failure> {
-    let target = args.target.clone().target();
+    let target = args.target.clone().target()?;
     let mut signals = Signals::new()
         .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
     let config = open(&args, &target, connection).await?;
@@ -111,7 +116,11 @@ pub(super) async fn run(args: RunArgs, connection: &Connection) -> Result<i32, F
     let job = Job { args, target };
     loop {
         match job.run_once(&config, &mut changes, &mut signals).await? {
-            Some(code) => return Ok(code),
+            Some(code) => {
+                // A command that ends at once must not be faster than the disk.
+                let _ = tokio::time::timeout(SAVE_TIME, config.saved()).await;
+                return Ok(code);
+            }
             None => job.say("starting the command again"),
         }
     }
@@ -130,13 +139,23 @@ async fn open(
     };
     let published = |set: &ConfigSet| match set.is_empty() {
         false => Ok(()),
-        true => Err("nothing is published"),
+        true => Err(NOTHING),
     };
     let config = match &args.snapshot {
         Some(path) => config.snapshot_file(path),
         None => config,
     };
-    config.validate(published).open().await.map_err(failure)
+    config.validate(published).open().await.map_err(|error| {
+        match &error {
+            // The program of the message is nobody's but this one.
+            Error::ConfigRefused { problem, .. } if problem.ends_with(NOTHING) => {
+                let shown = target.shown();
+                let hint = format!("`handfast config set {shown} FILE` does that");
+                Failure::Other(format!("{NOTHING} at {shown}; {hint}"))
+            }
+            _ => failure(error),
+        }
+    })
 }
 
 struct Job {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
 
 use super::diff::lines;
@@ -14,31 +14,45 @@ use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::output::{Output, insert_bytes, printable};
 
+const GET_HELP: &str = "\
+Examples:
+  handfast config get app/cfg            what is published now
+  handfast config get app/cfg --rev 17   what was published at revision 17
+  handfast --json config get app/        all keys below app/, a document for each
+
+Exit code 1 when there is nothing.";
+
+const DIFF_HELP: &str = "\
+Examples:
+  handfast config diff app/cfg 17      what changed since revision 17
+  handfast config diff app/ 17 20      and what between two, in all keys below app/
+
+`handfast config history KEY` shows the revisions. Exit code 0 whether anything differs or not.";
+
 /// Options of `config get`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = GET_HELP)]
 pub(crate) struct GetArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// As it was at this revision
-    #[arg(
-        long,
-        value_name = "REV",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
+    /// As it was at this revision [default: now]
+    #[arg(long, value_name = "REV", value_parser = value_parser!(i64).range(0..))]
+    #[arg(default_value = "0", hide_default_value = true)]
     rev: i64,
 }
 
 /// Options of `config diff`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = DIFF_HELP)]
 pub(crate) struct DiffArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// The revision to compare with
-    #[arg(value_name = "REV")]
+    #[arg(value_name = "REV", value_parser = value_parser!(i64).range(1..))]
     rev: i64,
-    /// The revision to compare; without it what is published now
-    #[arg(value_name = "REV2", default_value_t = 0, hide_default_value = true)]
+    /// The revision to compare [default: what is published now]
+    #[arg(value_name = "REV2", value_parser = value_parser!(i64).range(0..))]
+    #[arg(default_value = "0", hide_default_value = true)]
     other: i64,
 }
 
@@ -47,14 +61,14 @@ pub(super) async fn get(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let target = args.target.target();
-    let (values, revision) = target.read(&connection.client()?, args.rev).await?;
+    let target = args.target.target()?;
+    let client = connection.client()?;
+    let (values, revision) = target.read(&client, args.rev).await?;
     if values.is_empty() {
-        let shown = target.shown();
-        return Err(Failure::Other(match args.rev {
-            0 => format!("nothing is published at {shown}"),
-            rev => format!("nothing was published at {shown} at revision {rev}"),
-        }));
+        return Err(match args.rev {
+            0 => target.nothing(&client).await,
+            rev => nothing_was(&target, rev),
+        });
     }
     if output.is_json() {
         for (name, value) in &values {
@@ -75,6 +89,14 @@ pub(super) async fn get(
     Ok(exit::OK)
 }
 
+/// That nothing was published at a revision.
+pub(super) fn nothing_was(target: &Target, rev: i64) -> Failure {
+    let shown = target.shown();
+    Failure::Other(format!(
+        "nothing was published at {shown} at revision {rev}"
+    ))
+}
+
 /// A value with its key as JSON.
 pub(super) fn json_of(target: &Target, name: &[u8], value: &[u8]) -> Value {
     let mut object = Map::new();
@@ -91,11 +113,26 @@ pub(super) async fn diff(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let target = args.target.target();
+    let target = args.target.target()?;
     let client = connection.client()?;
     let before = target.at(&client, args.rev).await?;
     let after = target.at(&client, args.other).await?;
-    for name in changed(&before, &after) {
+    if before.is_empty() && after.is_empty() {
+        return Err(match args.other {
+            0 => target.nothing(&client).await,
+            rev => nothing_was(&target, rev),
+        });
+    }
+    let differ = changed(&before, &after);
+    if differ.is_empty() {
+        let (shown, rev) = (target.shown(), args.rev);
+        let other = match args.other {
+            0 => "now".to_owned(),
+            other => format!("at revision {other}"),
+        };
+        eprintln!("handfast: no difference: {shown} is {other} what it was at revision {rev}");
+    }
+    for name in differ {
         let (old, new) = (before.get(&name), after.get(&name));
         if output.is_json() {
             let mut object = Map::new();

@@ -37,11 +37,14 @@ pub(super) struct Target {
 pub(super) type Values = BTreeMap<Bytes, Bytes>;
 
 impl TargetArgs {
-    pub(super) fn target(self) -> Target {
+    pub(super) fn target(self) -> Result<Target, Failure> {
         let key = bytes(self.key);
-        Target {
-            prefix: self.prefix || key.ends_with(b"/"),
-            key,
+        match key.is_empty() {
+            true => Err(Failure::Usage("KEY is empty".to_owned())),
+            false => Ok(Target {
+                prefix: self.prefix || key.ends_with(b"/"),
+                key,
+            }),
         }
     }
 }
@@ -95,13 +98,33 @@ impl Target {
         Ok((read.kvs.into_iter().map(named).collect(), of))
     }
 
-    /// Says of a revision that is gone which ones are not.
+    /// That nothing is published, to somebody who perhaps meant what is below the key.
+    pub(super) async fn nothing(&self, client: &Client) -> Failure {
+        let shown = self.shown();
+        let below = client.range([&self.key[..], b"/"].concat()).prefix();
+        let hint = match below.count_only().await {
+            Ok(read) if read.count > 0 && !self.prefix => {
+                format!("; for what is below it write {shown}/")
+            }
+            _ => String::new(),
+        };
+        Failure::Other(format!("nothing is published at {shown}{hint}"))
+    }
+
+    /// Says of a revision that is gone, or has not been yet, which ones are there.
     pub(super) async fn explain(
         &self,
         client: &Client,
         revision: i64,
         error: handfast_core::Error,
     ) -> Failure {
+        if error.kind() == ErrorKind::FutureRevision {
+            let latest = match client.range(&self.key).count_only().await {
+                Ok(read) => format!("; the latest is {}", read.header.revision),
+                Err(_) => String::new(),
+            };
+            return Failure::Other(format!("there is no revision {revision} yet{latest}"));
+        }
         if error.kind() != ErrorKind::Compacted {
             return error.into();
         }

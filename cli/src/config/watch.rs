@@ -15,6 +15,10 @@ use crate::output::Output;
 use crate::tenure::failure;
 
 const AFTER_HELP: &str = "\
+Examples:
+  handfast config watch app/cfg
+  handfast --json config watch app/    a document for each change
+
 Prints what is published, and then every change of it. Keys that were published together are
 printed together.";
 
@@ -31,7 +35,7 @@ pub(super) async fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let target = args.target.target();
+    let target = args.target.target()?;
     let handfast = connection.handfast(|builder| builder)?;
     let config = handfast.config_set(&target.key);
     let config = match target.prefix {

@@ -16,9 +16,16 @@ use crate::tenure::failure;
 
 const HINT: &str = "(to hold a lock that is called `break`, write: handfast lock --name break)";
 
+const AFTER_HELP: &str = "\
+Example:
+  handfast lock break jobs/nightly --why \"hangs since noon\"
+
+The next one in line has it at once; `handfast locks` shows who that is. Works for elections, too.
+Exit code 1 when nobody holds it.";
+
 /// Options of `lock break`.
 #[derive(Args, Debug, Clone)]
-#[command(override_usage = "handfast lock break NAME --why TEXT")]
+#[command(override_usage = "handfast lock break NAME --why TEXT", after_help = AFTER_HELP)]
 pub(super) struct BreakArgs {
     /// The lock's name
     name: Option<OsString>,
@@ -37,7 +44,8 @@ pub(super) async fn run(
 ) -> Result<i32, Failure> {
     let name = args.name.filter(|_| args.command.is_empty()).map(bytes);
     let name = name.ok_or_else(|| Failure::Usage(format!("which lock to break? {HINT}")))?;
-    let why = args.why.ok_or_else(|| {
+    let why = args.why.filter(|why| !why.trim().is_empty());
+    let why = why.ok_or_else(|| {
         Failure::Usage(format!("the holder will ask why: add --why \"...\" {HINT}"))
     })?;
     let handfast = connection.personally()?;

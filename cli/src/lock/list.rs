@@ -30,8 +30,16 @@ const HEADINGS: [&str; 9] = [
 ];
 const UNKNOWN: &str = "-";
 
+const AFTER_HELP: &str = "\
+Examples:
+  handfast locks                 all locks and elections
+  handfast locks jobs/nightly    one, also of etcdctl or a Go program
+
+PLACE says who holds; the others wait in this order. `handfast why NAME` says more of one.";
+
 /// Options of `locks`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct LocksArgs {
     /// One lock; without it all that are held through handfast (those of etcdctl show by name)
     name: Option<OsString>,
@@ -56,22 +64,24 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<i32, Failure> {
     let handfast = connection.handfast(|builder| builder)?;
-    let names = match args.name {
-        Some(name) => vec![(bytes(name), Kind::Lock)],
-        None => {
-            let held = handfast.held_names().await.map_err(failure)?;
-            held.into_iter()
-                .map(|held| (held.name, held.kind.unwrap_or(Kind::Lock)))
-                .collect()
-        }
-    };
+    let wanted = args.name.map(bytes);
+    let held = handfast.held_names().await.map_err(failure)?;
+    let mut names: Vec<(Bytes, Kind)> = held
+        .into_iter()
+        .map(|held| (held.name, held.kind.unwrap_or(Kind::Lock)))
+        .filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted == name))
+        .collect();
+    // Others than handfast leave no record of what they hold.
+    if let (true, Some(name)) = (names.is_empty(), &wanted) {
+        names.push((name.clone(), Kind::Lock));
+    }
     let mut lines = Vec::with_capacity(names.len());
     for (name, kind) in names {
         lines.push(look(&handfast, name, kind).await?);
     }
     match output.is_json() {
         true => output.json(&Value::Array(lines.iter().map(json_of).collect()))?,
-        false => print(&lines, output)?,
+        false => print(&lines, wanted.as_deref(), output)?,
     }
     Ok(exit::OK)
 }
@@ -97,13 +107,16 @@ async fn ttl_left(handfast: &Handfast, lease: i64) -> Result<Option<Duration>, F
     }
 }
 
-fn print(lines: &[Line], output: &mut Output) -> Result<(), Failure> {
+fn print(lines: &[Line], wanted: Option<&[u8]>, output: &mut Output) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = lines
         .iter()
         .flat_map(|line| line.places.iter().map(|place| row(line, place)))
         .collect();
     if rows.is_empty() {
-        return output.line("nobody holds a lock");
+        return output.line(match wanted {
+            Some(name) => format!("nobody holds or waits for {}", printable(name)),
+            None => "nobody holds a lock".to_owned(),
+        });
     }
     table(&HEADINGS, &rows)
         .iter()

@@ -16,6 +16,8 @@ use crate::exit::Failure;
 
 /// Where recipes keep their own records.
 pub(crate) const METADATA: &[u8] = DEFAULT_METADATA_PREFIX.as_bytes();
+/// A store with more keys is not read as a whole.
+pub(crate) const MOST_KEYS: i64 = 20_000;
 /// How many calls are made at the same time.
 const AT_ONCE: usize = 16;
 
@@ -26,6 +28,15 @@ pub(crate) async fn prefix(client: &Client, prefix: &[u8]) -> Result<Pairs, Fail
         .iter()
         .map(|pair| (pair.key.clone(), Arc::clone(pair)))
         .collect())
+}
+
+/// The whole store, unless it has too many keys to be read for one answer.
+pub(crate) async fn whole(client: &Client) -> Result<Option<Pairs>, Failure> {
+    let all = client.range(Bytes::new()).prefix().count_only().await?;
+    match all.count > MOST_KEYS {
+        true => Ok(None),
+        false => Ok(Some(prefix(client, b"").await?)),
+    }
 }
 
 /// Pairs by key, so that what was read twice counts once.

@@ -2,8 +2,7 @@
 //!
 //! Owns reading the item.
 
-use std::ffi::OsString;
-use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
@@ -12,16 +11,26 @@ use serde_json::json;
 use super::{Name, failure};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
+use crate::input;
 use crate::output::{Output, printable};
+
+const AFTER_HELP: &str = "\
+Examples:
+  handfast queue push img photo.jpg --id 17    a file; the same id is accepted once
+  echo hello | handfast queue push img         what comes on standard input
+  handfast queue push img - --after 17,18      the same, not before these two are done
+
+Prints the item's id.";
 
 /// Options of `queue push`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct PushArgs {
     #[command(flatten)]
     name: Name,
-    /// The item; `-`, or nothing, is standard input
-    #[arg(value_name = "FILE", default_value = "-")]
-    file: OsString,
+    /// The item's file; - for standard input [default: -]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// The item's id: it is accepted once [default: a random one]
     #[arg(long)]
     id: Option<String>,
@@ -41,7 +50,11 @@ pub(super) async fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let mut push = args.name.queue(connection)?.push(read(&args.file)?);
+    let item = read(args.file.as_deref().unwrap_or(Path::new("-")))?;
+    if item.is_empty() && args.file.is_none() {
+        eprintln!("handfast: standard input is empty, and so is the item");
+    }
+    let mut push = args.name.queue(connection)?.push(item);
     if let Some(id) = args.id {
         push = push.id(id);
     }
@@ -71,14 +84,10 @@ pub(super) async fn run(
     Ok(exit::OK)
 }
 
-fn read(file: &OsString) -> Result<Bytes, Failure> {
-    let mut item = Vec::new();
-    let read = if file == "-" {
-        std::io::stdin().read_to_end(&mut item).map(drop)
-    } else {
-        std::fs::read(file).map(|read| item = read)
-    };
-    let shown = file.to_string_lossy();
-    read.map_err(|error| Failure::Other(format!("cannot read the item from {shown}: {error}")))?;
-    Ok(Bytes::from(item))
+fn read(file: &Path) -> Result<Bytes, Failure> {
+    let read = input::read(file).map_err(|error| {
+        let shown = file.display();
+        Failure::Other(format!("cannot read the item from {shown}: {error}"))
+    });
+    Ok(read?.into())
 }

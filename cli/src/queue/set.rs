@@ -20,8 +20,26 @@ pub(crate) struct ControlArgs {
     name: Name,
 }
 
+const RETRY_HELP: &str = "\
+Examples:
+  handfast queue retry img 17       this one; its attempts count from the beginning
+  handfast queue retry img --all    all that `handfast queue dead img` shows
+
+Prints the ids that were put back.";
+
+const CONDITION_HELP: &str = "\
+Examples:
+  handfast queue condition img --count 100    begin when 100 items are ready
+  handfast queue condition img --none         begin at once, as without a condition
+  handfast queue condition img                show what is set";
+
+const OPEN_HELP: &str = "\
+Example:
+  handfast queue open img photos-are-there    for `push --gate` and `condition --gate`";
+
 /// Options of `queue retry`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = RETRY_HELP)]
 pub(crate) struct RetryArgs {
     #[command(flatten)]
     name: Name,
@@ -36,6 +54,7 @@ pub(crate) struct RetryArgs {
 /// Options of `queue condition`.
 #[derive(Args, Debug, Clone)]
 #[group(skip)]
+#[command(after_help = CONDITION_HELP)]
 pub(crate) struct ConditionArgs {
     #[command(flatten)]
     name: Name,
@@ -63,6 +82,7 @@ struct Rule {
 
 /// Options of `queue open`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = OPEN_HELP)]
 pub(crate) struct OpenArgs {
     #[command(flatten)]
     name: Name,
@@ -105,9 +125,12 @@ pub(super) async fn retry(
             put_back.push(id);
         } else {
             let id = printable(id.as_bytes());
-            eprintln!("handfast: {id} has not failed too often; `queue why` tells what it is in");
+            eprintln!("handfast: {id} is not among those that failed too often: see `queue dead`");
             code = exit::FAILED;
         }
+    }
+    if args.all && put_back.is_empty() {
+        eprintln!("handfast: no item failed too often");
     }
     if output.is_json() {
         output.json(&json!({ "put_back": put_back }))?;

@@ -24,8 +24,15 @@ pub(crate) struct ListArgs {
     name: Name,
 }
 
+const WHY_HELP: &str = "\
+Example:
+  handfast queue why img 17    what it waits for, who works on it, or why it failed
+
+Exit code 1 when there is no such item. `handfast why img` is about the whole queue.";
+
 /// Options of `queue why`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = WHY_HELP)]
 pub(crate) struct WhyArgs {
     #[command(flatten)]
     name: Name,
@@ -102,6 +109,14 @@ pub(super) async fn why(
             "state": why.state.code(),
             "reasons": reasons,
         }))?;
+    }
+    if why.state == ItemState::Unknown {
+        let (id, queue) = (printable(id.as_bytes()), printable(queue.name()));
+        return Err(Failure::Other(format!(
+            "there is no item {id} in queue {queue}: none was pushed, or it is done and forgotten"
+        )));
+    }
+    if output.is_json() {
         return Ok(exit::OK);
     }
     output.line(format!("{} is {}", printable(id.as_bytes()), why.state))?;
@@ -122,7 +137,7 @@ fn print(headings: &[&str], rows: &[Vec<String>], output: &mut Output) -> Result
 fn headline(status: &QueueStatus) -> String {
     let shut = if status.open { "" } else { ", closed" };
     format!(
-        "control {}, condition {}{shut}: {} ready, {} blocked, {} claimed, {} dead; {} workers",
+        "control {}, condition {}{shut}: {} ready, {} blocked, {} claimed, {} dead; {} {}",
         status.control,
         printable(status.condition.to_string().as_bytes()),
         status.ready,
@@ -130,6 +145,11 @@ fn headline(status: &QueueStatus) -> String {
         status.claimed,
         status.dead,
         status.workers,
+        if status.workers == 1 {
+            "worker"
+        } else {
+            "workers"
+        },
     )
 }
 

@@ -8,23 +8,33 @@ use clap::Args;
 use handfast::{Claim, Handfast};
 use serde_json::{Map, json};
 
-use super::{Name, failure};
-use crate::connect::{Connection, duration};
+use super::{Name, failure, no_item};
+use crate::connect::{Connection, wait};
 use crate::exit::{self, Failure};
 use crate::output::{Output, insert_bytes};
 use crate::supervise::signals::Signals;
 use crate::tenure::or_signal;
 
+const AFTER_HELP: &str = "\
+Examples:
+  handfast queue pop img                    look at the next item; waits for one
+  handfast queue pop img --ack >next.jpg    take it
+
+An item that is taken is gone, whatever becomes of it then: `handfast queue work` keeps it until its
+command has ended well. Exit codes: 75 when --wait passed or the queue is drained, 76 when the item
+was given to another meanwhile.";
+
 /// Options of `queue pop`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct PopArgs {
     #[command(flatten)]
     name: Name,
     /// Take the item out of the queue; without this it is given back, untried
     #[arg(long)]
     ack: bool,
-    /// Give up after waiting this long for an item, such as 30s; exit code 75
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Give up after waiting this long for an item, such as 30s; exit code 75 [default: never]
+    #[arg(long, value_name = "TIME", value_parser = wait)]
     wait: Option<Duration>,
 }
 
@@ -48,13 +58,16 @@ async fn pop(
     signals: &mut Signals,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let mut worker = args.name.of(handfast).claim();
+    let queue = args.name.of(handfast);
+    let mut worker = queue.claim();
     if let Some(wait) = args.wait {
         worker = worker.timeout(wait);
     }
-    let claim = match or_signal(worker.next(), signals).await? {
-        Ok(Some(claim)) => claim,
-        Ok(None) => {
+    let next = async { Ok(worker.next().await) };
+    let claim = match or_signal(next, signals).await? {
+        Ok(Ok(Some(claim))) => claim,
+        Ok(Err(error)) => return Err(no_item(&queue, error).await),
+        Ok(Ok(None)) => {
             let drained = "the queue is drained: nothing is left and nothing is accepted";
             return Err(Failure::NotAcquired(drained.to_owned()));
         }

@@ -12,8 +12,8 @@ use futures::FutureExt;
 use handfast::{Claim, Failed, Handfast, Worker};
 use rustix::process::Signal;
 
-use super::{Name, failure};
-use crate::connect::{Connection, duration};
+use super::{Name, failure, no_item};
+use crate::connect::{Connection, duration, ttl, wait};
 use crate::exit::{self, Failure};
 use crate::output::printable;
 use crate::supervise::signals::Signals;
@@ -24,6 +24,10 @@ use crate::tenure::or_signal;
 const AGAIN: Duration = Duration::from_secs(1);
 
 const AFTER_HELP: &str = "\
+Examples:
+  handfast queue work img -- ./resize          for each item, until Ctrl-C
+  handfast queue work img --once -- ./resize   for the next one, and exit as the command did
+
 The command gets the item on standard input, and HANDFAST_QUEUE, HANDFAST_ITEM (the id),
 HANDFAST_ATTEMPT, HANDFAST_PREVIOUS_DIED and HANDFAST_TOKEN (it grows with every claim of an item:
 have what you change refuse smaller ones). What its exit code means for the item:
@@ -41,8 +45,8 @@ it. Exit codes: 0 when the queue is drained, 75 when --wait passed, 128 + N afte
 pub(crate) struct WorkArgs {
     #[command(flatten)]
     name: Name,
-    /// End when no item comes for this long, such as 30s
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// End when no item comes for this long, such as 30s; exit code 75 [default: never]
+    #[arg(long, value_name = "TIME", value_parser = wait)]
     wait: Option<Duration>,
     /// End after one item, as its command did
     #[arg(long)]
@@ -54,9 +58,9 @@ pub(crate) struct WorkArgs {
     #[arg(long)]
     strict: bool,
     /// How long the servers wait for this machine when it falls silent
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = ttl, default_value = "10s")]
     ttl: Duration,
-    /// Stop the command after this long; the item has failed then
+    /// Stop the command after this long; the item has failed then [default: never]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_hold: Option<Duration>,
     /// Say what is going on
@@ -89,15 +93,18 @@ fn listen() -> Result<Signals, Failure> {
 }
 
 async fn work(args: &WorkArgs, handfast: &Handfast, signals: &mut Signals) -> Result<i32, Failure> {
-    let mut worker: Worker = args.name.clone().of(handfast).worker();
+    let queue = args.name.clone().of(handfast);
+    let mut worker: Worker = queue.worker();
     worker = worker.max_attempts(args.max_attempts).strict(args.strict);
     if let Some(wait) = args.wait {
         worker = worker.timeout(wait);
     }
     loop {
-        let claim = match or_signal(worker.next(), signals).await? {
-            Ok(Some(claim)) => claim,
-            Ok(None) => {
+        let next = async { Ok(worker.next().await) };
+        let claim = match or_signal(next, signals).await? {
+            Ok(Ok(Some(claim))) => claim,
+            Ok(Err(error)) => return Err(no_item(&queue, error).await),
+            Ok(Ok(None)) => {
                 args.say("the queue is drained");
                 return Ok(exit::OK);
             }

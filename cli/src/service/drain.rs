@@ -11,8 +11,16 @@ use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::output::Output;
 
+const AFTER_HELP: &str = "\
+Examples:
+  handfast service drain api 10.0.0.5:8080           calls that are under way go on
+  handfast service drain api 10.0.0.5:8080 --undo
+
+`handfast service list api` shows the instances. Exit code 1 when this one is not listed.";
+
 /// Options of `service drain`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct DrainArgs {
     /// The service's name
     name: String,

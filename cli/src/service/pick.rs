@@ -13,9 +13,11 @@ use crate::exit::{self, Failure};
 use crate::output::{Output, printable};
 
 const AFTER_HELP: &str = "\
-Without --hash any instance that is up is chosen, by its weight. Exit code 1 when there is none.
+Examples:
+  curl \"http://$(handfast service pick api)/\"
+  handfast service pick api --hash user-17 --wait 30s
 
-  curl \"http://$(handfast service pick api)/\"";
+Without --hash any instance that is up is chosen, by its weight. Exit code 1 when there is none.";
 
 /// Options of `service pick`.
 #[derive(Args, Debug, Clone)]
@@ -26,7 +28,7 @@ pub(super) struct PickArgs {
     /// Always the same instance for this key, for as long as it is up
     #[arg(long, value_name = "KEY")]
     hash: Option<String>,
-    /// Wait this long for an instance
+    /// Wait this long for an instance, such as 30s [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
 }

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::failure;
-use crate::connect::{Connection, duration};
+use crate::connect::{Connection, duration, ttl};
 use crate::exit::{self, Failure};
 use crate::output::Output;
 use crate::supervise::signals::Signals;
@@ -22,6 +22,10 @@ use crate::supervise::{self, Ended, Hold, Job};
 use crate::tenure::or_signal;
 
 const AFTER_HELP: &str = "\
+Examples:
+  handfast service register api --addr :8080 -- ./api
+  handfast service register api --addr 10.0.0.5:8080 --id n1 --weight 3 --meta team=blue -- ./api
+
 The command sees HANDFAST_SERVICE, HANDFAST_INSTANCE and HANDFAST_ADDR. When this is told to stop
 (Ctrl-C, SIGTERM) the instance drains: callers choose others, while the command ends what it has.
 A command that ends takes its instance off the list at once; one that is killed with this machine
@@ -58,7 +62,7 @@ pub(super) struct RegisterArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
     wait: Duration,
     /// How long it stays listed when this machine falls silent
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = ttl, default_value = "10s")]
     ttl: Duration,
     /// Run this while listed; without it stay listed until Ctrl-C
     #[arg(last = true, value_name = "CMD")]

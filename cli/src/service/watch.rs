@@ -13,6 +13,10 @@ use crate::exit::Failure;
 use crate::output::{Output, printable};
 
 const AFTER_HELP: &str = "\
+Examples:
+  handfast service watch api
+  handfast service watch api --exec ./write-proxy-config
+
 Those who are listed at the beginning are told as `joined`, too. The changes:
 
   joined   it is new, or back            left     it unregistered
@@ -47,6 +51,9 @@ pub(super) async fn run(
     let discover = handfast.discover(&args.name).guard(args.guard);
     let discovery = discover.open().await.map_err(failure)?;
     let (list, mut changes) = discovery.subscribe();
+    if list.instances.is_empty() {
+        eprintln!("handfast: no instance of {} is listed yet", args.name);
+    }
     for instance in &list.instances {
         tell(&args, "joined", instance, output).await?;
     }

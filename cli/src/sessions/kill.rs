@@ -14,8 +14,16 @@ use crate::output::Output;
 use crate::overview::{Holding, Overview, Session, read};
 use crate::tenure::failure;
 
+const AFTER_HELP: &str = "\
+Examples:
+  handfast sessions kill db-1:4711
+  handfast sessions kill 1f2e --why \"hangs since noon\"
+
+A program that goes on after it, such as `handfast queue work`, begins a new session.";
+
 /// Options of `sessions kill`.
 #[derive(Args, Debug, Clone)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct KillArgs {
     /// Which: its id, or HOST:PID
     #[arg(value_name = "SESSION")]

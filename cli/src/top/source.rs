@@ -12,15 +12,14 @@ use tokio::sync::Notify;
 use crate::exit::Failure;
 use crate::output::span;
 use crate::overview::Overview;
-use crate::overview::read::{self, METADATA, Pairs};
-
-/// A store with more keys is not copied as a whole.
-const MOST_KEYS: i64 = 20_000;
+use crate::overview::read::{self, METADATA, MOST_KEYS, Pairs};
 
 /// Copies of parts of the store.
 pub(super) struct Source {
     client: Client,
     mirrors: BTreeMap<Bytes, Mirror>,
+    /// What the person wants to see only; nothing means everything.
+    below: Vec<Bytes>,
     /// The names of held things decide what is copied; set when the store is too large.
     follows_records: bool,
     note: Option<String>,
@@ -36,6 +35,7 @@ impl Source {
         let mut source = Source {
             client: client.clone(),
             mirrors: BTreeMap::new(),
+            below: prefixes.clone(),
             follows_records: false,
             note: None,
             change: Arc::default(),
@@ -71,7 +71,8 @@ impl Source {
         let mut pairs = Pairs::new();
         for mirror in self.mirrors.values() {
             mirror.read(|view| {
-                pairs.extend(view.iter().map(|pair| (pair.key.clone(), Arc::clone(pair))));
+                let wanted = view.iter().filter(|pair| is_wanted(&self.below, &pair.key));
+                pairs.extend(wanted.map(|pair| (pair.key.clone(), Arc::clone(pair))));
             });
         }
         read::overview(&pairs)
@@ -145,6 +146,12 @@ fn named_by(key: &Bytes) -> Option<Bytes> {
     Some([name, b"/"].concat().into())
 }
 
+/// Whether a key may be shown: what a line outside of `below` is, its record alone does not tell.
+fn is_wanted(below: &[Bytes], key: &Bytes) -> bool {
+    let all = below.is_empty();
+    named_by(key).is_none_or(|line| all || below.iter().any(|prefix| line.starts_with(prefix)))
+}
+
 /// The prefixes without those that are part of another.
 fn without_parts(mut prefixes: Vec<Bytes>) -> Vec<Bytes> {
     prefixes.sort();
@@ -167,6 +174,16 @@ mod tests {
             without_parts(vec!["x".into(), Bytes::new()]),
             [Bytes::new()]
         );
+    }
+
+    #[test]
+    fn records_of_lines_that_are_not_read_are_passed_over() {
+        let below = ["jobs/", "x"].map(Bytes::from);
+        let wanted = |key: &'static str| is_wanted(&below, &key.into());
+        assert!(wanted("_handfast/own/jobs/a") && wanted("_handfast/own/x"));
+        assert!(wanted("_handfast/session/1f") && wanted("jobs/a/1f"));
+        assert!(!wanted("_handfast/own/boss"));
+        assert!(is_wanted(&[], &"_handfast/own/boss".into()));
     }
 
     #[test]

@@ -226,6 +226,20 @@ impl Server {
         self.command(args).output().unwrap().into()
     }
 
+    /// Waits in vain for what `args` want to hold, longer each time, until the refusal has this
+    /// text: on a busy machine a short wait is over before anything was learned.
+    pub(crate) fn gives_up(&self, args: &[&str], text: &str) {
+        let waits = ["300ms", "3s", "30s"];
+        for wait in waits {
+            let said = self.run(&[args, &["--wait", wait, "--", "true"]].concat());
+            assert_eq!(said.code, Some(75), "{said:?}");
+            if said.err.contains(text) {
+                return;
+            }
+            assert_ne!(Some(&wait), waits.last(), "no `{text}` in {said:?}");
+        }
+    }
+
     /// Waits until nobody has a lease. One whose grant was asked for twice, since the first answer
     /// took too long, stays for its TTL.
     pub(crate) fn wait_for_no_lease(&self) {
