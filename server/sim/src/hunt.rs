@@ -31,6 +31,8 @@ pub(crate) const HUNTS: [(Fault, u64); 12] = [
 pub(crate) struct Hunt {
     what: String,
     limit: u64,
+    /// What the finding must say.
+    sign: &'static str,
     order: Order,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn fault(fault: Fault, args: &Args) -> Hunt {
     Hunt {
         what: format!("{fault:?}"),
         limit: limit.map_or(50, |(_, limit)| *limit),
+        sign: "",
         order: Order {
             fault: Some(fault),
             ..args.order(None)
@@ -52,6 +55,7 @@ pub(crate) fn mutation((recipe, mutation, limit): (Recipe, Mutation, u64), args:
     Hunt {
         what: format!("{recipe:?} {mutation:?}"),
         limit,
+        sign: mutation.sign(),
         order: Order {
             mutation: Some(mutation),
             ..args.order(Some(recipe))
@@ -60,7 +64,7 @@ pub(crate) fn mutation((recipe, mutation, limit): (Recipe, Mutation, u64), args:
 }
 
 impl Hunt {
-    /// Runs one seed after the other until one of them has a problem, and says how that went;
+    /// Runs one seed after the other until one of them has the problem, and says how that went;
     /// whether it did in time.
     pub(crate) fn run(&self, from: u64) -> bool {
         let (what, limit) = (&self.what, self.limit);
@@ -68,8 +72,9 @@ impl Hunt {
             let seed = from.saturating_add(count - 1);
             let outcome = play_apart(Order { seed, ..self.order }, false);
             // A run that hangs says nothing about the bug that was switched on.
-            let problem = outcome.problems.first().filter(|_| !outcome.stuck);
-            if let Some(line) = problem.map(|it| it.lines().next().unwrap_or_default()) {
+            let mut problems = outcome.problems.iter().filter(|_| !outcome.stuck);
+            if let Some(problem) = problems.find(|it| it.contains(self.sign)) {
+                let line = problem.lines().next().unwrap_or_default();
                 let line: String = line.chars().take(160).collect();
                 println!("{what}: found within {count} seeds: {line}");
                 return true;

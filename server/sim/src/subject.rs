@@ -63,6 +63,8 @@ pub(crate) enum Mutation {
     IgnoresGate,
     /// Queue: claims items before the queue is started.
     IgnoresStart,
+    /// Queue: says that enough items are ready before they are.
+    OpensEarly,
     /// Service: puts its key again after it was unregistered.
     ComesBack,
     /// Service: shows what it saw first for ever.
@@ -73,8 +75,22 @@ pub(crate) enum Mutation {
     KeepsFirst,
 }
 
+impl Mutation {
+    /// Words of the finding that it must be found by, where others are likely, too; empty: any.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Mutation::IgnoresCount => "items were ready",
+            Mutation::IgnoresGate => "before the queue's gate",
+            Mutation::IgnoresStart => "before the queue was started",
+            Mutation::OpensEarly => "the queue was opened at",
+            Mutation::BelievesOn => "two believe to hold at once",
+            _ => "",
+        }
+    }
+}
+
 /// Each of them, with the recipe it is about and the most seeds that finding it may take.
-pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 24] = [
+pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 25] = [
     (Recipe::Lock, Mutation::JumpsQueue, 10),
     (Recipe::Lock, Mutation::LeavesOther, 10),
     (Recipe::Lock, Mutation::BelievesOn, 20),
@@ -82,8 +98,8 @@ pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 24] = [
     (Recipe::Lock, Mutation::KeepsNote, 10),
     (Recipe::Lock, Mutation::SlowClock, 40),
     (Recipe::Election, Mutation::JumpsQueue, 10),
-    (Recipe::Election, Mutation::LeavesOther, 40),
-    (Recipe::Election, Mutation::BelievesOn, 200),
+    (Recipe::Election, Mutation::LeavesOther, 20),
+    (Recipe::Election, Mutation::BelievesOn, 40),
     (Recipe::Election, Mutation::KeepsPlace, 10),
     (Recipe::Election, Mutation::SlowClock, 40),
     (Recipe::Election, Mutation::ShowsLast, 10),
@@ -91,9 +107,10 @@ pub(crate) const MUTATIONS: [(Recipe, Mutation, u64); 24] = [
     (Recipe::Once, Mutation::PutsAnyway, 10),
     (Recipe::Queue, Mutation::AcksUnguarded, 20),
     (Recipe::Queue, Mutation::ClaimsUnready, 20),
-    (Recipe::Queue, Mutation::IgnoresCount, 40),
-    (Recipe::Queue, Mutation::IgnoresGate, 40),
-    (Recipe::Queue, Mutation::IgnoresStart, 40),
+    (Recipe::Queue, Mutation::IgnoresCount, 10),
+    (Recipe::Queue, Mutation::IgnoresGate, 20),
+    (Recipe::Queue, Mutation::IgnoresStart, 10),
+    (Recipe::Queue, Mutation::OpensEarly, 10),
     (Recipe::Queue, Mutation::SlowClock, 60),
     (Recipe::Service, Mutation::ComesBack, 10),
     (Recipe::Service, Mutation::ShowsOld, 10),

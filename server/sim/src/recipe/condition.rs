@@ -23,7 +23,11 @@ pub(super) async fn work(process: &Process, queue: &Queue) {
         let id = format!("{}-whole-{count}", process.name);
         match process.draw(|dice| dice.below(3)) {
             0 => {
-                let wanted = process.draw(|dice| dice.range(2..7)) as u32;
+                // Few are there at once, and many only when the others have pushed for a while.
+                let wanted = process.draw(|dice| match dice.below(3) {
+                    0 => dice.range(10..40),
+                    _ => dice.range(2..7),
+                }) as u32;
                 set(process, queue, Condition::Count(wanted)).await;
                 process.think(500..6_000).await;
             }
@@ -102,6 +106,11 @@ impl Seen {
         self.part(part).any(|(rest, _)| rest.is_empty())
     }
 
+    fn is_paused(&self) -> bool {
+        let mut control = self.part("control");
+        control.any(|(rest, pair)| rest.is_empty() && pair.value == "pause")
+    }
+
     /// Items that nobody has and that wait for nothing of their own.
     fn free(&self) -> Vec<KeyValue> {
         let claimed: BTreeSet<&[u8]> = self.part("claims/").map(|(id, _)| id).collect();
@@ -122,9 +131,28 @@ impl Seen {
     }
 }
 
-/// Does what `errs` says, if the queue waits for what it is about.
-pub(super) async fn ignore(process: &Process, errs: Mutation) {
-    let lease = process.lease();
+/// Does not respect what the queue waits for, again and again, until the run is over: who works on
+/// items only would wait for the queue like everybody else.
+pub(super) async fn ignore(process: &Process) {
+    let about = [
+        Mutation::IgnoresCount,
+        Mutation::IgnoresGate,
+        Mutation::IgnoresStart,
+        Mutation::OpensEarly,
+    ];
+    let mutation = process.world.mutation.filter(|_| process.seat == 0);
+    if mutation.is_none_or(|mutation| !about.contains(&mutation)) {
+        return;
+    }
+    while process.think(10..150).await {
+        if let Some(errs) = process.errs() {
+            ignore_once(process, errs).await;
+        }
+    }
+}
+
+/// Does what `errs` says, if the queue waits for what it is about and for nothing else.
+async fn ignore_once(process: &Process, errs: Mutation) {
     let Ok(answer) = process.client().range(PREFIX).prefix().await else {
         return;
     };
@@ -139,11 +167,21 @@ pub(super) async fn ignore(process: &Process, errs: Mutation) {
         Mutation::IgnoresStart => condition == "start" && !seen.has("control"),
         _ => counts.is_some(),
     };
-    let free = seen.free();
-    if !about || free.is_empty() || lease == 0 {
+    if !about || seen.is_paused() {
         return;
     }
-    if let Some(item) = process.draw(|dice| dice.pick(&free).cloned()) {
+    let free = seen.free();
+    if errs == Mutation::OpensEarly {
+        if counts.is_some_and(|wanted| (free.len() as u64) < wanted) {
+            // In doubt is as good as done.
+            let _ = process.client().put(format!("{PREFIX}{mark}"), "").await;
+        }
+        return;
+    }
+    let lease = process.lease();
+    if let Some(item) = process.draw(|dice| dice.pick(&free).cloned())
+        && lease != 0
+    {
         claim_item(process, &item, lease).await;
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use handfast_checker::recipe::HoldKind;
 use handfast_core::{Compare, Op};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -124,6 +125,14 @@ impl Crowd {
             let pause = self.draw(|dice| dice.millis(200..2_500));
             sleep(pause).await;
             let programs = self.programs();
+            if let Some(leader) = self.leader(&programs)
+                && self.draw(|dice| dice.per_mille(300))
+            {
+                // Mostly for longer than its session lasts.
+                let span = self.draw(|dice| dice.millis(2_500..8_000));
+                tokio::spawn(async move { leader.pause(span).await });
+                continue;
+            }
             let Some(victim) = self.draw(|dice| dice.pick(&programs).cloned()) else {
                 continue;
             };
@@ -148,6 +157,18 @@ impl Crowd {
         for process in self.programs() {
             process.wake().await;
         }
+    }
+
+    /// The program that takes itself for the leader.
+    fn leader(&self, programs: &[Arc<Process>]) -> Option<Arc<Process>> {
+        let leader = self.world.write(|story| {
+            let mut latest = story.holds.iter().rev();
+            let leader = latest.find(|hold| {
+                hold.kind == HoldKind::Election && hold.told.is_some() && hold.ended.is_none()
+            });
+            leader.map(|hold| hold.client.clone())
+        })?;
+        programs.iter().find(|it| it.name == leader).cloned()
     }
 
     fn programs(&self) -> Vec<Arc<Process>> {

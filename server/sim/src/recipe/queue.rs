@@ -42,7 +42,13 @@ pub(super) async fn work(process: Arc<Process>) {
             _ => {}
         }
     };
-    tokio::join!(push(&process, &queue), workers(&process, &queue), control);
+    let errs = condition::ignore(&process);
+    tokio::join!(
+        push(&process, &queue),
+        workers(&process, &queue),
+        control,
+        errs
+    );
 }
 
 async fn control(process: &Process, queue: &Queue) {
@@ -99,15 +105,9 @@ async fn push(process: &Process, queue: &Queue) {
 
 async fn workers(process: &Process, queue: &Queue) {
     while process.think(10..300).await {
-        match process.errs() {
-            Some(Mutation::ClaimsUnready) => {
-                item::claim_unready(process).await;
-                continue;
-            }
-            Some(
-                errs @ (Mutation::IgnoresCount | Mutation::IgnoresGate | Mutation::IgnoresStart),
-            ) => condition::ignore(process, errs).await,
-            _ => {}
+        if process.errs() == Some(Mutation::ClaimsUnready) {
+            item::claim_unready(process).await;
+            continue;
         }
         let mut worker = queue.worker().max_attempts(MAX_ATTEMPTS);
         let items = process.draw(|dice| dice.range(1..8));

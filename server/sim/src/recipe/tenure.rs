@@ -264,7 +264,13 @@ pub(super) async fn one(
 
 /// Holds for a while and works under guard; false when it is lost.
 pub(super) async fn keep(process: &Process, tenure: &Tenure, note: &Note) -> bool {
-    let until = process.now() + process.draw(|dice| dice.range(50..1_500)) * 1_000_000;
+    let leads = tenure.kind() == handfast::Kind::Election;
+    let span = process.draw(|dice| match leads && dice.per_mille(250) {
+        // Long enough to be lost while it is cut off.
+        true => dice.range(2_000..7_000),
+        false => dice.range(50..1_500),
+    });
+    let until = process.now() + span * 1_000_000;
     loop {
         process.awake().await;
         let now = process.now();
@@ -283,7 +289,7 @@ pub(super) async fn keep(process: &Process, tenure: &Tenure, note: &Note) -> boo
                     note.worked(answer.header.revision);
                 }
             }
-            2 if tenure.kind() == handfast::Kind::Election => {
+            2 if leads => {
                 let value = format!(
                     "{} {}",
                     process.name,

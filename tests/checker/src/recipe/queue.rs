@@ -45,8 +45,9 @@ pub(super) fn check(queue: &QueueStory, story: &Story, time: &Timeline) -> Vec<B
     judge.claimed(&mut found);
     judge.believed(&mut found);
     judge.effects(&mut found);
-    judge.conditions(&mut found);
+    // What the whole queue waits for is told first: few findings of one kind are kept.
     judge.whole(&mut found);
+    judge.conditions(&mut found);
     judge.attempts(&mut found);
     judge.idle(&mut found);
     judge.crashed(&mut found);
