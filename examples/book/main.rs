@@ -11,6 +11,7 @@ mod fencing;
 mod lock;
 mod multi_lock;
 mod once;
+mod onward;
 mod queue;
 mod service;
 
@@ -31,11 +32,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "lock" => lock::nightly(&hf).await?,
         "multi_lock" => multi_lock::transfer(&hf).await?,
         "once" => once::index(&hf).await?,
+        "onward" => onward::frames(&hf).await?,
         "queue" => queue::thumbnails(&hf).await?,
         "service" => service::call(&hf).await?,
         _ => {
             return Err(
-                "usage: book config|election|fencing|lock|multi_lock|once|queue|service".into(),
+                "usage: book config|election|fencing|lock|multi_lock|once|onward|queue|service"
+                    .into(),
             );
         }
     }
