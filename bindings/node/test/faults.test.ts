@@ -65,9 +65,12 @@ test('states can be iterated', async (t) => {
   assert.ok(hf.session.remainingMs > 0);
   await server.expireSessions();
   for await (const state of states) {
-    if (state.code !== 'lost') continue;
-    assert.equal(state.reason, 'revoked');
-    break;
+    if (state.code === 'lost') {
+      assert.equal(state.reason, 'revoked');
+      break;
+    }
+    // On a busy machine the loss comes and goes unseen.
+    if (state.code === 'connected' && hf.session.lease !== lock.lease) break;
   }
   await assert.rejects(lock.release(), { code: 'LOCK_LOST' });
   // What is lost cannot be given back a second time.
