@@ -32,6 +32,26 @@ Examples:
 An item is given to one worker at a time. When the worker dies, or its command fails, the item is
 given out again, and after --max-attempts it is set aside: see `dead` and `retry`.";
 
+const LS_HELP: &str = "\
+Example:
+  handfast queue ls img";
+
+const PAUSE_HELP: &str = "\
+Example:
+  handfast queue pause img    what is being worked on goes on";
+
+const START_HELP: &str = "\
+Example:
+  handfast queue start img    ends a pause or a drain, and meets `condition --start`";
+
+const DRAIN_HELP: &str = "\
+Example:
+  handfast queue drain img    until `handfast queue start img`";
+
+const DEAD_HELP: &str = "\
+Example:
+  handfast queue dead img    and with what they failed; --json shows the items, too";
+
 /// Options of `queue`.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = AFTER_HELP)]
@@ -57,29 +77,21 @@ enum Action {
     /// Run a command for each item
     Work(work::WorkArgs),
     /// Show what is in the queue
-    #[command(after_help = "Example:\n  handfast queue ls img")]
+    #[command(after_help = LS_HELP)]
     Ls(show::ListArgs),
     /// Show why an item is not worked on
     Why(show::WhyArgs),
     /// Keep workers from taking items
-    #[command(
-        after_help = "Example:\n  handfast queue pause img    what is being worked on goes on"
-    )]
+    #[command(after_help = PAUSE_HELP)]
     Pause(set::ControlArgs),
     /// Let workers take items, and items be pushed
-    #[command(
-        after_help = "Example:\n  handfast queue start img    ends a pause or a drain, and meets `condition --start`"
-    )]
+    #[command(after_help = START_HELP)]
     Start(set::ControlArgs),
     /// Accept no more items; workers end when none is left
-    #[command(
-        after_help = "Example:\n  handfast queue drain img    until `handfast queue start img`"
-    )]
+    #[command(after_help = DRAIN_HELP)]
     Drain(set::ControlArgs),
     /// Show the items that failed too often
-    #[command(
-        after_help = "Example:\n  handfast queue dead img    and with what they failed; --json shows the items, too"
-    )]
+    #[command(after_help = DEAD_HELP)]
     Dead(show::ListArgs),
     /// Put items that failed too often back into the queue
     Retry(set::RetryArgs),

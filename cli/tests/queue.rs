@@ -272,7 +272,8 @@ fn an_item_that_does_not_come_or_is_not_there_is_an_error_that_says_why() {
 fn an_item_comes_from_standard_input_and_an_empty_one_is_mentioned() {
     let server = Server::handfast();
     let quiet = |said: &Said| said.code == Some(0) && said.err.is_empty();
-    assert!(quiet(&push(&server, "x", &[])), "an item without a file");
+    assert!(quiet(&push(&server, "x\n", &[])), "an item without a file");
+    assert_eq!(server.say(&["queue", "pop", "q", "--ack"]), "x\n");
     let empty = push(&server, "", &[]);
     assert!(empty.err.contains("standard input is empty"), "{empty:?}");
     assert!(quiet(&push(&server, "", &["-"])), "it was meant");

@@ -17,9 +17,10 @@ use crate::tenure::or_signal;
 
 const AFTER_HELP: &str = "\
 Examples:
-  handfast queue pop img                    look at the next item; waits for one
-  handfast queue pop img --ack >next.jpg    take it
+  handfast queue pop img          look at the next item; waits for one
+  handfast queue pop img --ack    take it
 
+Prints the item as a line of its own; --json and `handfast queue work` have every byte as it is.
 An item that is taken is gone, whatever becomes of it then: `handfast queue work` keeps it until its
 command has ended well. Exit codes: 75 when --wait passed or the queue is drained, 76 when the item
 was given to another meanwhile.";
@@ -91,7 +92,9 @@ fn print(claim: &Claim, output: &mut Output) -> Result<(), Failure> {
         object.insert("token".to_owned(), json!(claim.token()));
         output.json(&object.into())?;
     } else {
-        output.data(claim.payload())?;
+        // The end of the last line is the printer's.
+        let item = claim.payload();
+        output.data(item.strip_suffix(b"\n").unwrap_or(item))?;
     }
     output.flush()
 }
