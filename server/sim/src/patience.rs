@@ -113,6 +113,9 @@ mod tests {
     fn a_thread_that_works_is_seen_to() {
         let own = Footprint::own();
         let before = own.account();
+        if before == Account::default() {
+            return; // This system keeps no accounts.
+        }
         while own.account().ran <= before.ran {
             std::hint::spin_loop();
         }
