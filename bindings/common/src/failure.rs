@@ -129,6 +129,13 @@ impl Failure {
         failure
     }
 
+    fn unreached(self, unreached: Option<Box<handfast::core::Error>>) -> Self {
+        match unreached {
+            Some(error) => self.with("unreached", Detail::Text(error.to_string())),
+            None => self,
+        }
+    }
+
     fn of_call(mut self, error: &handfast::core::Error) -> Self {
         if error.kind() == ErrorKind::Compacted {
             self.code = "COMPACTED";
@@ -170,10 +177,7 @@ impl From<Error> for Failure {
                 position,
                 unreached,
             } => {
-                failure = failure.about(kind, name);
-                if let Some(error) = unreached {
-                    failure = failure.with("unreached", Detail::Text(error.to_string()));
-                }
+                failure = failure.about(kind, name).unreached(unreached);
                 failure.waited(waited, holder, position)
             }
             Error::Lost { kind, name, reason } | Error::SessionLost { kind, name, reason } => {

@@ -2,7 +2,7 @@
 //!
 //! Owns the class. Giving back what is held is `handfast_bindings`'.
 
-use handfast::{Failed, LostReason, Tenure};
+use handfast::{AckTxn, Failed, LostReason, Tenure};
 use handfast_bindings::holding::{self, Guard};
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -11,7 +11,6 @@ use crate::{
     call::Call,
     convert::ToPython,
     errors::{Failure, raise},
-    queue::{Onward, Worker},
     request::{RawCompare, RawOp, Request, ops},
     rt::Local,
 };
@@ -39,6 +38,13 @@ impl Holding {
 
     fn tenure(&self) -> PyResult<&Tenure> {
         Ok(self.0.get()?.tenure())
+    }
+
+    /// The acknowledgement of the claimed item, which is not held by this any more.
+    pub(crate) fn acknowledging(&self, py: Python<'_>, then: Vec<RawOp>) -> PyResult<AckTxn> {
+        let then = raise(py, ops(then))?;
+        let claim = raise(py, self.0.get()?.take_claim())?;
+        Ok(claim.ack().then(then))
     }
 }
 
@@ -112,24 +118,10 @@ impl Holding {
 
     /// Acknowledges the claimed item, and makes the writes with it: the revision.
     fn ack(&self, py: Python<'_>, then: Vec<RawOp>) -> PyResult<Call> {
-        let then = raise(py, ops(then))?;
-        let claim = raise(py, self.0.get()?.take_claim())?;
-        let ack = claim.ack().then(then);
+        let ack = self.acknowledging(py, then)?;
         Ok(Call::shielded(
             async move { Ok(ack.commit().await?.revision) },
         ))
-    }
-
-    /// As [`ack`](Self::ack), and claims the next item with it: as [`Worker::next`], but without
-    /// a wait.
-    fn ack_and_next(&self, py: Python<'_>, worker: &Worker, then: Vec<RawOp>) -> PyResult<Call> {
-        let (then, worker) = (raise(py, ops(then))?, worker.shared()?);
-        let claim = raise(py, self.0.get()?.take_claim())?;
-        let ack = claim.ack().then(then);
-        Ok(Call::shielded(async move {
-            let (revision, next) = worker.ack_and_next(ack).await?;
-            Ok(Onward { next, revision })
-        }))
     }
 
     /// Gives the claimed item back as failed: whether it is a dead letter now.

@@ -13,6 +13,7 @@ use crate::{
     convert::{self, ToPython, list},
     errors::{Failure, optional_duration, raise},
     holding::Holding,
+    request::RawOp,
     rt::Local,
 };
 
@@ -150,26 +151,30 @@ impl Queue {
 #[pyclass(frozen, module = "handfast._native")]
 pub(crate) struct Worker(Local<queue::Worker>);
 
-impl Worker {
-    /// The worker, which the class shares.
-    pub(crate) fn shared(&self) -> PyResult<queue::Worker> {
-        Ok(self.0.get()?.clone())
-    }
-}
-
 #[pymethods]
 impl Worker {
     /// (holding, id, payload, attempt); `None` when the queue is drained.
     fn next(&self) -> PyResult<Call> {
-        let worker = self.shared()?;
+        let worker = self.0.get()?.clone();
         Ok(Call::new(async move { worker.next().await }))
+    }
+
+    /// Acknowledges the claimed item as [`Holding`] does, and claims the next one with it, without
+    /// a wait.
+    fn ack_and_next(&self, py: Python<'_>, holding: &Holding, then: Vec<RawOp>) -> PyResult<Call> {
+        let worker = self.0.get()?.clone();
+        let ack = holding.acknowledging(py, then)?;
+        Ok(Call::shielded(async move {
+            let (revision, next) = worker.ack_and_next(ack).await?;
+            Ok(Onward { next, revision })
+        }))
     }
 }
 
 /// An acknowledgement, and the item claimed with it.
-pub(crate) struct Onward {
-    pub(crate) next: Option<Claim>,
-    pub(crate) revision: i64,
+struct Onward {
+    next: Option<Claim>,
+    revision: i64,
 }
 
 /// What is granted comes first: (claim, revision).

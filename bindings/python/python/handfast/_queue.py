@@ -146,7 +146,7 @@ class Claim(Held):
         `consume` goes on with `next` by itself, and gives it back if the loop is left. Raises
         AckLostError if the claim is lost: then nothing was written, and nothing claimed.
         """
-        call = self._native.ack_and_next(self._worker, ack_ops(put, delete, then))
+        call = self._worker.ack_and_next(self._native, ack_ops(put, delete, then))
         self._settled = True
         return Pending(call, self._went_on).wait()
 

@@ -72,7 +72,7 @@ class Claim(Held):
 
         Cancelling this stops neither; the next item is given back then, untried.
         """
-        call = self._native.ack_and_next(self._worker, ack_ops(put, delete, then))
+        call = self._worker.ack_and_next(self._native, ack_ops(put, delete, then))
         self._settled = True
         return await Pending(call, self._went_on).start_to_its_end()
 
