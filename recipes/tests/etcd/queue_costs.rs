@@ -13,7 +13,8 @@ use crate::{
 async fn through(relay: &Relay) -> Handfast {
     let hf = Handfast::builder()
         .endpoints(&relay.endpoint)
-        .ttl(TTL)
+        // Thirty-two programs on one thread may answer a busy machine's server late.
+        .ttl(TTL * 10)
         .build()
         .unwrap();
     // The session opens, and writes its record, beforehand.

@@ -17,6 +17,7 @@ use super::{
     thing::{Doing, Failed, Guard, NOTHING, Outcome, Step, Thing, text},
     work::Body,
 };
+use crate::util::TTL;
 
 pub(super) const VERBS: &[(&str, Verb)] = &[
     ("connect", connect),
@@ -80,10 +81,8 @@ pub(super) fn now(outcome: Outcome) -> Doing {
 fn connect(play: &Player, step: &Step, _: &Body) -> Doing {
     let mut builder = Handfast::builder()
         .endpoints(play.world.endpoint())
+        .ttl(step.seconds("ttl").unwrap_or(TTL))
         .app_name(step.text("as"));
-    if let Some(ttl) = step.seconds("ttl") {
-        builder = builder.ttl(ttl);
-    }
     if let Some(timeout) = step.seconds("timeout") {
         builder = builder.request_timeout(timeout);
     }
