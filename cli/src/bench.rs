@@ -91,6 +91,10 @@ pub(crate) struct BenchArgs {
     /// These workers are one program, with one connection and one copy of the queue
     #[arg(long)]
     queue_together: bool,
+
+    /// Workers of a queue push while they take, and not before
+    #[arg(long)]
+    queue_at_once: bool,
     /// How long a round lasts [default: 3s, with --vs 1s]
     #[arg(long, value_parser = duration, conflicts_with = "ops")]
     duration: Option<Duration>,

@@ -121,6 +121,16 @@ fn a_cluster_is_measured_as_one() {
 }
 
 #[test]
+fn workers_of_a_queue_may_push_while_they_take() {
+    let server = Server::handfast();
+    let both = ["bench", "queue", "queue-go", "--queue-at-once"];
+    for result in server.json(&[&both[..], &SMALL[..]].concat()) {
+        let ops = &result["servers"][0]["rounds"][0]["ops"];
+        assert!(ops.as_u64().unwrap() >= 60, "{result}");
+    }
+}
+
+#[test]
 fn nothing_left_to_revoke_ends_the_round_with_all_of_them_counted() {
     let server = Server::handfast();
     // A warm-up would use them up.

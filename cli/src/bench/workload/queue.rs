@@ -68,15 +68,15 @@ async fn take_turns(arena: Rc<Arena>, program: Handfast, queue: Queue) -> Result
     let mut tries = 0;
     while arena.gauge.goes_on() {
         let start = Instant::now();
-        let push = queue.push(arena.value.clone());
-        push.send().await.map_err(status)?;
-        let claim = match held.take() {
-            Some(claim) => Some(claim),
-            None => worker.next().await.map_err(status)?,
+        let push = async {
+            let push = queue.push(arena.value.clone());
+            push.send().await.map(drop).map_err(status)
         };
-        let Some(claim) = claim else { break };
-        let next = claim.ack().commit_and_next(&mut worker).await;
-        held = next.map_err(status)?.1;
+        let next = go_on(held.take(), &mut worker);
+        let Some(next) = both(&arena, push, next).await? else {
+            break;
+        };
+        held = next;
         arena.gauge.record(start);
         arena.gauge.tried(worker.tries() - tries);
         tries = worker.tries();
@@ -90,6 +90,34 @@ async fn take_turns(arena: Rc<Arena>, program: Handfast, queue: Queue) -> Result
         return Ok(());
     }
     program.close().await.map_err(status)
+}
+
+/// Acknowledges what is held, or the next item if nothing is, and claims another if there is one;
+/// `None` when the queue has ended.
+async fn go_on(
+    held: Option<Claim>,
+    worker: &mut handfast::Worker,
+) -> Result<Option<Option<Claim>>, Status> {
+    let claim = match held {
+        Some(claim) => Some(claim),
+        None => worker.next().await.map_err(status)?,
+    };
+    let Some(claim) = claim else { return Ok(None) };
+    let next = claim.ack().commit_and_next(worker).await;
+    Ok(Some(next.map_err(status)?.1))
+}
+
+/// A push and what takes an item: at once if that is asked for, else one after the other.
+async fn both<T>(
+    arena: &Arena,
+    push: impl Future<Output = Result<(), Status>>,
+    take: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    if arena.args.queue_at_once {
+        return Ok(tokio::try_join!(push, take)?.1);
+    }
+    push.await?;
+    take.await
 }
 
 /// As etcd's Go client does it.
@@ -112,8 +140,12 @@ pub(super) async fn go(arena: &Rc<Arena>) -> Result<Vec<Worker>, Failure> {
                         break;
                     }
                     let start = Instant::now();
-                    enqueue(&arena, worker, item(&prefix, worker, number)).await?;
-                    while !dequeue(&arena, worker, &prefix).await? {}
+                    let push = enqueue(&arena, worker, item(&prefix, worker, number));
+                    let take = async {
+                        while !dequeue(&arena, worker, &prefix).await? {}
+                        Ok(())
+                    };
+                    both(&arena, push, take).await?;
                     arena.gauge.record(start);
                 }
                 Ok(())
