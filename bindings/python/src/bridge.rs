@@ -121,16 +121,8 @@ pub(crate) fn notify<T: ToPython>(
     callback: Py<PyAny>,
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<()> {
-    let sender = lane()?.sender.clone();
-    rt::handle()?.spawn(async move {
-        let value = future.await;
-        let notice: Notice = Box::new(move |py| {
-            let value = value.to_python(py)?;
-            callback.call1(py, (value,)).map(drop)
-        });
-        // The other end is gone only when the interpreter is ending.
-        drop(sender.send(Message::Notify(notice)));
-    });
+    let tell = teller(callback)?;
+    rt::handle()?.spawn(async move { tell(future.await) });
     Ok(())
 }
 
