@@ -29,14 +29,16 @@ const isOwn = wanted === platform();
 // The profile of what is published in other languages.
 const profile = given.release ? 'wheel' : 'dev';
 
-const types = join(root, 'target', 'node-types');
+const builds = join(root, 'target', 'node-types');
 const declared = join(here, 'lib', 'native.d.cts');
-const stamp = join(types, 'of');
+const stamp = join(builds, 'of');
+// Of this build alone: one of another profile may be under way, and what it says is not complete.
+const types = join(builds, String(process.pid));
 const now = sources();
 const isDeclared = existsSync(declared) && existsSync(stamp) && readFileSync(stamp, 'utf8') === now;
 if (!isDeclared) {
-  rmSync(types, { recursive: true, force: true });
   mkdirSync(types, { recursive: true });
+  process.on('exit', () => rmSync(types, { recursive: true, force: true }));
   // The macros speak only while the crate is compiled.
   const touched = new Date();
   utimesSync(join(here, 'src', 'lib.rs'), touched, touched);
