@@ -2,7 +2,15 @@
 
 import assert from 'node:assert/strict';
 
-import { LockLostError, Leadership, type Client, type Election, type Lock, type Watch } from 'handfast';
+import {
+  LockLostError,
+  Leadership,
+  type Client,
+  type Election,
+  type Lock,
+  type Waiting,
+  type Watch,
+} from 'handfast';
 
 import { aborted } from '../util.js';
 import { later, type Json, type Player, type Verb } from './player.js';
@@ -12,12 +20,26 @@ export function ms(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : seconds * 1000;
 }
 
-function lock(play: Player, { client, name, timeout, max_hold }: Json): Lock {
-  return play.client({ client }).lock(name, { timeoutMs: ms(timeout), maxHoldMs: ms(max_hold) });
+/** How the step waits and holds; what it is told goes to the list that it names. */
+function waiting(play: Player, { timeout, max_hold, tells }: Json) {
+  const options = { timeoutMs: ms(timeout), maxHoldMs: ms(max_hold) };
+  if (tells === undefined) return options;
+  const told: Waiting[] = [];
+  play.name(tells, told);
+  return { ...options, onWait: (place: Waiting) => void told.push(place) };
 }
 
-function election(play: Player, { client, name, value, timeout }: Json): Election {
-  return play.client({ client }).election(name, { value, timeoutMs: ms(timeout) });
+function told(play: Player, { on }: Json): Json {
+  const last: Waiting | undefined = play.known(on).at(-1);
+  return last === undefined ? null : [last.name, last.position, last.holder?.token ?? null];
+}
+
+function lock(play: Player, { client, name, ...step }: Json): Lock {
+  return play.client({ client }).lock(name, waiting(play, step));
+}
+
+function election(play: Player, { client, name, value, again, ...step }: Json): Election {
+  return play.client({ client }).election(name, { value, again, ...waiting(play, step) });
 }
 
 function task(play: Player, step: Json) {
@@ -120,12 +142,13 @@ export const LOCKS: Readonly<Record<string, Verb>> = {
   try_lock: (play, step, { signal }) => lock(play, step).tryAcquire({ signal }),
   within: (play, step, work) =>
     lock(play, step).use((held) => work.body(step.body ?? 'stay', held), { signal: work.signal }),
-  entered: (play, step) => task(play, step).entered,
+  entered: (play, { times = 1, ...step }) => task(play, step).entered(times),
   leave: (play, step) => task(play, step).leave(),
   release: (play, { on }) => {
     const held = play.known(on);
     return held instanceof Leadership ? held.resign() : held.release();
   },
+  told,
   check: (play, { on }) => play.known(on).check(),
   lost: async (play, { on }) => {
     const reason = await aborted(play.known(on).signal);
@@ -134,10 +157,12 @@ export const LOCKS: Readonly<Record<string, Verb>> = {
   line: async (play, step) => (await lock(play, step).line()).members.length,
   break: (play, step) => lock(play, step).breakHolder(step.why),
   crowd: (play, step, { signal }) => crowd(play, step, signal),
-  multi_lock: (play, { names, timeout, ...step }, { signal }) =>
-    play.client(step).multiLock(names, { timeoutMs: ms(timeout) }).acquire({ signal }),
+  multi_lock: (play, { names, ...step }, { signal }) =>
+    play.client(step).multiLock(names, waiting(play, step)).acquire({ signal }),
 
   campaign: (play, step, { signal }) => election(play, step).campaign({ signal }),
+  lead: (play, step, work) =>
+    election(play, step).lead((term) => work.body(step.body ?? 'stay', term), { signal: work.signal }),
   proclaim: (play, { on, value }) => play.known(on).proclaim(value),
   leader: async (play, step) => (await election(play, step).leader())?.text ?? null,
   candidates: async (play, step) => (await election(play, step).candidates()).members.length,

@@ -43,9 +43,10 @@ export const later = (ms: number) => new Promise((resolve) => setTimeout(resolve
 /** A step under way, and the scope it may be in. */
 export class Work {
   readonly #stop = new AbortController();
-  enter!: (held: Held) => void;
+  /** What was held each time. */
+  readonly #entries: Held[] = [];
+  readonly #awaited: (() => void)[] = [];
   leave!: () => void;
-  readonly entered = new Promise<Held>((resolve) => (this.enter = resolve));
   readonly left = new Promise<void>((resolve) => (this.leave = resolve));
   result: Promise<unknown> = Promise.resolve();
   running = true;
@@ -59,9 +60,19 @@ export class Work {
     this.#stop.abort();
   }
 
+  /** What was held when the scope was entered so many times. */
+  async entered(times: number): Promise<Held> {
+    for (;;) {
+      const held = this.#entries[times - 1];
+      if (held !== undefined) return held;
+      await new Promise<void>((resolve) => this.#awaited.push(resolve));
+    }
+  }
+
   /** What runs inside the scope: it ends when it is cancelled, and when what is held is lost. */
   async body(kind: 'raise' | 'stay' | undefined, held: Held): Promise<void> {
-    this.enter(held);
+    this.#entries.push(held);
+    for (const resolve of this.#awaited.splice(0)) resolve();
     if (kind === 'raise') throw new Own('of the body');
     if (kind !== 'stay') return;
     await new Promise<void>((resolve, reject) => {
@@ -115,6 +126,11 @@ export class Player {
     return this.#known.get(name);
   }
 
+  /** Gives something a name of the step's own. */
+  name(name: string, thing: Json): void {
+    this.#known.set(name, thing);
+  }
+
   /** The client that the step speaks of. */
   client(step: Json): Client {
     return this.known(step.client);
@@ -162,11 +178,12 @@ export class Player {
       const fits = choice.some((wanted) => isDeepStrictEqual(result, wanted));
       assert.ok(fits, `gave ${JSON.stringify(result)}`);
     }
-    if ('as' in step) this.#known.set(step.as, result);
+    if ('as' in step) this.name(step.as, result);
   }
 
   #resolved(value: Json): Json {
-    if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+    if (Array.isArray(value)) return value.map((inner) => this.#resolved(inner));
+    if (value !== null && typeof value === 'object') {
       const fields = Object.entries(value).map(([name, inner]) => [name, this.#resolved(inner)]);
       return Object.fromEntries(fields);
     }

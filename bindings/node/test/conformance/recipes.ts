@@ -23,14 +23,15 @@ async function process(play: Player, step: Json, work: Work): Promise<void> {
   await item.use((held) => work.body(step.body ?? 'stay', held), { signal: work.signal });
 }
 
+const writes = (put: Json = {}) => Object.entries<string>(put).map(([key, value]) => op.put(key, value));
+
 export const QUEUES: Readonly<Record<string, Verb>> = {
   push: (play, { id, after, gate, opens, ...step }, { signal }) =>
     queue(play, step).push(step.payload, { id, after, gate, opens, signal }),
   claim,
-  ack: (play, { on, put = {} }) => {
-    const writes = Object.entries<string>(put).map(([key, value]) => op.put(key, value));
-    return play.known(on).ack(writes);
-  },
+  ack: (play, { on, put }) => play.known(on).ack(writes(put)),
+  ack_and_next: async (play, { on, put }, { signal }) =>
+    (await play.known(on).ackAndNext(writes(put), { signal })).next,
   nack: (play, { on, why }) => play.known(on).nack(why),
   process,
   control: (play, step) => queue(play, step).control(step.word),

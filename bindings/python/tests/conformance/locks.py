@@ -13,9 +13,25 @@ from .player import Background, Player, Step
 class Locks(Player):
     """Locks, multi-locks and elections."""
 
+    def options(self, step: Step, *names: str) -> dict[str, Any]:
+        """Those options that the step has; what it is told goes to the list that it names."""
+        options = {name: step[name] for name in names if name in step}
+        if "tells" in step:
+            told: list[handfast.Waiting] = []
+            self.known[step["tells"]] = told
+            options["on_wait"] = told.append
+        return options
+
     def lock(self, step: Step) -> handfast.aio.Lock:
-        options = {name: step[name] for name in ["timeout", "max_hold"] if name in step}
+        options = self.options(step, "timeout", "max_hold")
         return self.client(step).lock(step["name"], **options)
+
+    async def do_told(self, step: Step) -> list[Any] | None:
+        told = self.known[step["on"]]
+        if not told:
+            return None
+        holder = told[-1].holder
+        return [told[-1].name.decode(), told[-1].position, holder and holder.token]
 
     async def do_lock(self, step: Step) -> Any:
         return await self.lock(step)
@@ -40,7 +56,7 @@ class Locks(Player):
         await self.client(step).lock(step["name"]).break_holder(step["why"])
 
     async def do_multi_lock(self, step: Step) -> Any:
-        return await self.client(step).multi_lock(step["names"], timeout=step.get("timeout"))
+        return await self.client(step).multi_lock(step["names"], **self.options(step, "timeout"))
 
     async def do_crowd(self, step: Step) -> int:
         holders = done = 0
@@ -60,10 +76,17 @@ class Locks(Player):
         return done
 
     def election(self, step: Step) -> handfast.aio.Election:
-        return self.client(step).election(step["name"], value=step.get("value", ""))
+        options = self.options(step, "value")
+        return self.client(step).election(step["name"], **options)
 
     async def do_campaign(self, step: Step) -> Any:
         return await self.election(step).campaign(timeout=step.get("timeout"))
+
+    async def do_lead(self, step: Step, under_way: Background) -> None:
+        async def work(term: handfast.aio.Term) -> None:
+            await under_way.body({"body": "stay", **step}, term)
+
+        await self.election(step).run(work, again=step.get("again", False))
 
     async def do_proclaim(self, step: Step) -> None:
         await self.known[step["on"]].proclaim(step["value"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import operator
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ FOLDER = Path(__file__).parents[4] / "tests" / "conformance"
 LIMIT = 120.0
 COMPARISONS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt}
 # Verbs with a body that is entered and left.
-SCOPED = {"within", "process", "once"}
+SCOPED = {"within", "process", "once", "lead"}
 
 Step = dict[str, Any]
 
@@ -36,13 +37,17 @@ class Background:
     """A step under way, and the scope it may be in."""
 
     def __init__(self) -> None:
-        self.entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.times = 0
+        # What was held each time.
+        create_future = asyncio.get_running_loop().create_future
+        self.entered: defaultdict[int, asyncio.Future[Any]] = defaultdict(create_future)
         self.left = asyncio.Event()
         self.task: asyncio.Task[Any]
 
     async def body(self, step: Step, held: Any) -> None:
         """What runs inside the scope."""
-        self.entered.set_result(held)
+        self.times += 1
+        self.entered[self.times].set_result(held)
         match step.get("body"):
             case "raise":
                 raise Own
@@ -123,6 +128,8 @@ class Player:
     def resolved(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {name: self.resolved(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.resolved(inner) for inner in value]
         if not isinstance(value, str) or not value.startswith("$"):
             return value
         name, *fields = value[1:].split(".")
@@ -239,7 +246,7 @@ class Player:
         await (held.resign() if isinstance(held, handfast.aio.Term) else held.release())
 
     async def do_entered(self, step: Step) -> Any:
-        return await self.tasks[step["task"]].entered
+        return await self.tasks[step["task"]].entered[step.get("times", 1)]
 
     async def do_leave(self, step: Step) -> None:
         self.tasks[step["task"]].left.set()

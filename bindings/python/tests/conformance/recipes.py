@@ -32,6 +32,9 @@ class Queues(Player):
     async def do_ack(self, step: Step) -> None:
         await self.known[step["on"]].ack(put=step.get("put"))
 
+    async def do_ack_and_next(self, step: Step) -> Any:
+        return (await self.known[step["on"]].ack_and_next(put=step.get("put"))).next
+
     async def do_nack(self, step: Step) -> bool:
         return await self.known[step["on"]].nack(step["why"])
 

@@ -55,7 +55,10 @@ pub(super) const VERBS: &[(&str, Verb)] = &[
     ("running", |play, step, _| {
         now(Ok(play.work(step).is_running().into()))
     }),
-    ("entered", |play, step, _| play.work(step).entered()),
+    ("entered", |play, step, _| {
+        let times = step.find_number("times").unwrap_or(1);
+        play.work(step).entered(times.try_into().expect("a count"))
+    }),
     ("leave", |play, step, _| {
         play.work(step).leave();
         now(Ok(NOTHING))
@@ -243,7 +246,7 @@ fn release(play: &Player, step: &Step, _: &Body) -> Doing {
             Guard::Lock(guard) => guard.release().await?,
             Guard::Multi(guard) => guard.release().await?,
             Guard::Leader(guard) => guard.resign().await?,
-            Guard::Claim(claim) => claim.release().await?,
+            Guard::Claim(claim, _) => claim.release().await?,
         }
         Ok(NOTHING)
     })

@@ -1,12 +1,12 @@
 //! The verbs of locks, several locks at once and elections.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicI64, Ordering},
 };
 
 use futures::stream::{self, StreamExt};
-use handfast::{Election, Lock, LockLine};
+use handfast::{AcquireOptions, Election, Lock, LockLine, Waiting};
 use serde_json::{Value, json};
 
 use super::{
@@ -20,6 +20,7 @@ pub(super) const VERBS: &[(&str, Verb)] = &[
     ("lock", take),
     ("try_lock", try_lock),
     ("within", within),
+    ("told", told),
     ("check", |play, step, _| {
         let checked = play.held(step).tenure.check();
         now(checked.map(|()| NOTHING).map_err(Failed::from))
@@ -30,21 +31,45 @@ pub(super) const VERBS: &[(&str, Verb)] = &[
     ("crowd", crowd),
     ("multi_lock", multi_lock),
     ("campaign", campaign),
+    ("lead", lead),
     ("proclaim", proclaim),
     ("leader", leader),
     ("candidates", candidates),
     ("observe", observe),
 ];
 
-fn lock(play: &Player, step: &Step) -> Lock {
-    let mut lock = play.client(step).lock(step.text("name"));
+/// How the step waits and holds; what it is told goes to the list that it names.
+fn options(play: &Player, step: &Step) -> AcquireOptions {
+    let mut options = AcquireOptions::new();
     if let Some(timeout) = step.seconds("timeout") {
-        lock = lock.timeout(timeout);
+        options = options.timeout(timeout);
     }
     if let Some(limit) = step.seconds("max_hold") {
-        lock = lock.max_hold(limit);
+        options = options.max_hold(limit);
     }
-    lock
+    if let Some(name) = step.find_text("tells") {
+        let all = Arc::new(Mutex::new(Vec::new()));
+        play.name(name, Thing::Calls(Arc::clone(&all)));
+        options = options.on_wait(move |waiting: &Waiting| {
+            let token = waiting.holder.as_ref().map(|holder| holder.token);
+            let told = json!([text(&waiting.name), waiting.position, token]);
+            all.lock().unwrap().push(told);
+        });
+    }
+    options
+}
+
+fn told(play: &Player, step: &Step, _: &Body) -> Doing {
+    let Thing::Calls(all) = play.on(step) else {
+        panic!("nothing is told there");
+    };
+    let last = all.lock().unwrap().last().cloned();
+    now(Ok(last.into()))
+}
+
+fn lock(play: &Player, step: &Step) -> Lock {
+    let lock = play.client(step).lock(step.text("name"));
+    lock.options(options(play, step))
 }
 
 fn take(play: &Player, step: &Step, _: &Body) -> Doing {
@@ -131,10 +156,8 @@ fn crowd(play: &Player, step: &Step, _: &Body) -> Doing {
 }
 
 fn multi_lock(play: &Player, step: &Step, _: &Body) -> Doing {
-    let mut lock = play.client(step).multi_lock(step.texts("names"));
-    if let Some(timeout) = step.seconds("timeout") {
-        lock = lock.timeout(timeout);
-    }
+    let lock = play.client(step).multi_lock(step.texts("names"));
+    let lock = lock.options(options(play, step));
     Box::pin(async move {
         let guard = lock.acquire().await?;
         Ok(Thing::held(
@@ -150,10 +173,8 @@ fn election(play: &Player, step: &Step) -> Election {
     if let Some(value) = step.find_text("value") {
         election = election.value(value);
     }
-    if let Some(timeout) = step.seconds("timeout") {
-        election = election.timeout(timeout);
-    }
-    election
+    let election = election.again(step.is("again"));
+    election.options(options(play, step))
 }
 
 fn campaign(play: &Player, step: &Step, _: &Body) -> Doing {
@@ -165,6 +186,18 @@ fn campaign(play: &Player, step: &Step, _: &Body) -> Doing {
             Some(Guard::Leader(term)),
             json!({}),
         ))
+    })
+}
+
+fn lead(play: &Player, step: &Step, body: &Body) -> Doing {
+    let (election, body) = (election(play, step), body.clone());
+    Box::pin(async move {
+        let work = |term| {
+            let body = body.clone();
+            async move { body.run(term).await }
+        };
+        election.run(work).await??;
+        Ok(NOTHING)
     })
 }
 

@@ -98,7 +98,7 @@ impl Player {
             }
         }
         match step.find_text("as") {
-            Some(name) => drop(self.named.lock().unwrap().insert(name, thing)),
+            Some(name) => self.name(name, thing),
             None => self.kept.lock().unwrap().push(thing),
         }
         Ok(())
@@ -195,6 +195,11 @@ impl Player {
             .get(&step.text("task"))
             .expect("a started step")
             .clone()
+    }
+
+    /// Gives `thing` a name of the step's own.
+    pub(super) fn name(&self, name: String, thing: Thing) {
+        self.named.lock().unwrap().insert(name, thing);
     }
 
     /// Forgets what is called so.

@@ -1,6 +1,8 @@
 //! The verbs of queues, and of work that is done once.
 
-use handfast::{Claim, Condition, Control, Failed as Fate, ItemState, Once, OnceError, Queue};
+use handfast::{
+    AckTxn, Claim, Condition, Control, Failed as Fate, ItemState, Once, OnceError, Queue, Worker,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,6 +15,7 @@ pub(super) const VERBS: &[(&str, Verb)] = &[
     ("push", push),
     ("claim", claim),
     ("ack", ack),
+    ("ack_and_next", ack_and_next),
     ("nack", nack),
     ("process", process),
     ("control", control),
@@ -48,7 +51,7 @@ fn push(play: &Player, step: &Step, _: &Body) -> Doing {
     })
 }
 
-async fn next_claim(queue: Queue, step: Step) -> Result<Option<Claim>, Failed> {
+async fn next_claim(queue: Queue, step: Step) -> Result<Option<(Claim, Worker)>, Failed> {
     let mut worker = queue.claim();
     if let Some(timeout) = step.seconds("timeout") {
         worker = worker.timeout(timeout);
@@ -56,53 +59,61 @@ async fn next_claim(queue: Queue, step: Step) -> Result<Option<Claim>, Failed> {
     if let Some(attempts) = step.find_number("max_attempts") {
         worker = worker.max_attempts(attempts.try_into().expect("a small number"));
     }
-    Ok(worker.next().await?)
+    Ok(worker.next().await?.map(|claim| (claim, worker)))
+}
+
+fn claimed(claim: Claim, worker: Worker) -> Thing {
+    let facts = json!({
+        "id": claim.id(),
+        "text": text(claim.payload()),
+        "attempt": claim.attempt(),
+    });
+    Thing::held(claim.tenure(), Some(Guard::Claim(claim, worker)), facts)
 }
 
 fn claim(play: &Player, step: &Step, _: &Body) -> Doing {
     let next = next_claim(queue(play, step), step.clone());
     Box::pin(async move {
-        let Some(claim) = next.await? else {
-            return Ok(NOTHING);
-        };
-        let facts = json!({
-            "id": claim.id(),
-            "text": text(claim.payload()),
-            "attempt": claim.attempt(),
-        });
-        Ok(Thing::held(
-            claim.tenure(),
-            Some(Guard::Claim(claim)),
-            facts,
-        ))
+        let next = next.await?;
+        Ok(next.map_or(NOTHING, |(claim, worker)| claimed(claim, worker)))
+    })
+}
+
+fn acknowledging(claim: Claim, step: &Step) -> AckTxn {
+    let puts = step.find("put").and_then(Value::as_object);
+    let puts = puts.into_iter().flatten();
+    puts.fold(claim.ack(), |ack, (key, value)| {
+        ack.put(key, value.as_str().expect("a text"))
     })
 }
 
 fn ack(play: &Player, step: &Step, _: &Body) -> Doing {
-    let mut ack = play.held(step).take_claim().ack();
-    for (key, value) in step
-        .find("put")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        ack = ack.put(key, value.as_str().expect("a text"));
-    }
+    let (claim, _) = play.held(step).take_claim();
+    let ack = acknowledging(claim, step);
     Box::pin(async move {
         ack.commit().await?;
         Ok(NOTHING)
     })
 }
 
+fn ack_and_next(play: &Player, step: &Step, _: &Body) -> Doing {
+    let (claim, mut worker) = play.held(step).take_claim();
+    let ack = acknowledging(claim, step);
+    Box::pin(async move {
+        let (_, next) = ack.commit_and_next(&mut worker).await?;
+        Ok(next.map_or(NOTHING, |claim| claimed(claim, worker)))
+    })
+}
+
 fn nack(play: &Player, step: &Step, _: &Body) -> Doing {
-    let (claim, why) = (play.held(step).take_claim(), step.text("why"));
+    let ((claim, _), why) = (play.held(step).take_claim(), step.text("why"));
     Box::pin(async move { Ok((claim.nack(why).await? == Fate::Dead).into()) })
 }
 
 fn process(play: &Player, step: &Step, body: &Body) -> Doing {
     let (next, body) = (next_claim(queue(play, step), step.clone()), body.clone());
     Box::pin(async move {
-        let claim = next.await?.expect("an item");
+        let (claim, _) = next.await?.expect("an item");
         match claim.scope(body.run(claim.tenure())).await? {
             Ok(()) => {
                 claim.ack().commit().await?;

@@ -10,7 +10,7 @@ use std::{
 use futures::{future::BoxFuture, stream::BoxStream};
 use handfast::{
     Claim, Discovery, Error, Handfast, Leadership, LockGuard, MultiGuard, Registration, Tenure,
-    core::ErrorKind,
+    Worker, core::ErrorKind,
 };
 use serde_json::{Map, Value, json};
 
@@ -80,7 +80,7 @@ pub(super) enum Guard {
     Lock(LockGuard),
     Multi(MultiGuard),
     Leader(Leadership),
-    Claim(Claim),
+    Claim(Claim, Worker),
 }
 
 impl Held {
@@ -88,9 +88,10 @@ impl Held {
         self.guard.lock().unwrap().take().expect("it is held")
     }
 
-    pub(super) fn take_claim(&self) -> Claim {
+    /// The item, and who goes on to the next.
+    pub(super) fn take_claim(&self) -> (Claim, Worker) {
         match self.take() {
-            Guard::Claim(claim) => claim,
+            Guard::Claim(claim, worker) => (claim, worker),
             _ => panic!("it is no claim"),
         }
     }

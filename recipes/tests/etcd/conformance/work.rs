@@ -21,7 +21,8 @@ use super::thing::{Doing, Failed, NOTHING, Outcome, Step, Thing};
 #[derive(Clone)]
 pub(super) struct Body {
     kind: String,
-    entered: Arc<watch::Sender<Option<Thing>>>,
+    /// What was held each time.
+    entered: Arc<watch::Sender<Vec<Thing>>>,
     left: Arc<watch::Sender<bool>>,
 }
 
@@ -34,7 +35,7 @@ impl Body {
         };
         Self {
             kind: step.find_text("body").unwrap_or_else(|| usual.to_owned()),
-            entered: Arc::new(watch::Sender::new(None)),
+            entered: Arc::new(watch::Sender::new(Vec::new())),
             left: Arc::new(watch::Sender::new(false)),
         }
     }
@@ -42,7 +43,7 @@ impl Body {
     /// Its error is one of its own.
     pub(super) async fn run(&self, tenure: Tenure) -> Result<(), Failed> {
         let held = Thing::held(tenure, None, json!({}));
-        self.entered.send_replace(Some(held));
+        self.entered.send_modify(|times| times.push(held));
         match self.kind.as_str() {
             "raise" => return Err(Failed::new("OWN", "an error of the body's own")),
             "stay" => drop(self.left.subscribe().wait_for(|left| *left).await),
@@ -99,12 +100,13 @@ impl Work {
         !self.task.is_finished()
     }
 
-    /// Waits until its scope was entered: what is held.
-    pub(super) fn entered(&self) -> Doing {
+    /// Waits until its scope was entered so many `times`: what is held then.
+    pub(super) fn entered(&self, times: usize) -> Doing {
         let mut entered = self.body.entered.subscribe();
         Box::pin(async move {
-            let seen = entered.wait_for(Option::is_some).await;
-            Ok(seen.ok().and_then(|held| held.clone()).unwrap_or(NOTHING))
+            let seen = entered.wait_for(|all| all.len() >= times).await;
+            let last = seen.ok().and_then(|all| all.get(times - 1).cloned());
+            Ok(last.unwrap_or(NOTHING))
         })
     }
 
