@@ -2,10 +2,7 @@
 //!
 //! Owns the handle and its being closed. What the calls mean is said in the Python package.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use handfast::{AcquireOptions, Handfast, TryLock, Waiting, core::WatchOptions};
 use handfast_bindings::{feed, holding::Guard, lease::Kept, once};
@@ -16,7 +13,7 @@ use crate::{
     call::Call,
     config,
     convert::{self, ToPython},
-    errors::{Failure, IntoException, optional_duration, raise},
+    errors::{Failure, Given, IntoException, duration, optional_duration, raise, whole_seconds},
     queue::Queue,
     request::{RawCompare, RawOp, Request},
     rt::{self, Local},
@@ -86,13 +83,13 @@ impl Client {
         py: Python<'_>,
         name: &[u8],
         input: Option<&[u8]>,
-        timeout: Option<f64>,
+        timeout: Option<&Given>,
     ) -> PyResult<handfast::Once> {
         let mut once = self.open(py)?.once(name);
         if let Some(input) = input {
             once = once.input(input);
         }
-        if let Some(timeout) = seconds(py, "timeout", timeout)? {
+        if let Some(timeout) = optional_duration(py, "timeout", timeout)? {
             once = once.timeout(timeout);
         }
         Ok(once)
@@ -103,9 +100,9 @@ impl Client {
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct LockOptions {
-    timeout: Option<f64>,
-    max_hold: Option<f64>,
-    beat: Option<f64>,
+    timeout: Option<Given>,
+    max_hold: Option<Given>,
+    beat: Option<Given>,
     rejoin: bool,
     /// Called with (name, position, holder) while waiting.
     on_wait: Option<Py<PyAny>>,
@@ -114,13 +111,13 @@ struct LockOptions {
 impl LockOptions {
     fn read(self, py: Python<'_>) -> PyResult<AcquireOptions> {
         let mut options = AcquireOptions::new().rejoin(self.rejoin);
-        if let Some(timeout) = seconds(py, "timeout", self.timeout)? {
+        if let Some(timeout) = optional_duration(py, "timeout", self.timeout.as_ref())? {
             options = options.timeout(timeout);
         }
-        if let Some(limit) = seconds(py, "max_hold", self.max_hold)? {
+        if let Some(limit) = optional_duration(py, "max_hold", self.max_hold.as_ref())? {
             options = options.max_hold(limit);
         }
-        if let Some(interval) = seconds(py, "beat", self.beat)? {
+        if let Some(interval) = optional_duration(py, "beat", self.beat.as_ref())? {
             options = options.beat(interval);
         }
         if let Some(callback) = self.on_wait {
@@ -129,14 +126,6 @@ impl LockOptions {
         }
         Ok(options)
     }
-}
-
-fn seconds(
-    py: Python<'_>,
-    argument: &'static str,
-    given: Option<f64>,
-) -> PyResult<Option<Duration>> {
-    raise(py, optional_duration(argument, given))
 }
 
 #[pymethods]
@@ -151,22 +140,22 @@ impl Client {
         py: Python<'_>,
         endpoints: Vec<String>,
         namespace: Vec<u8>,
-        ttl: Option<f64>,
-        timeout: Option<f64>,
-        beat: Option<f64>,
+        ttl: Option<Given>,
+        timeout: Option<Given>,
+        beat: Option<Given>,
         app: String,
     ) -> PyResult<Self> {
         let mut builder = Handfast::builder()
             .endpoints(endpoints)
             .namespace(namespace);
         builder = builder.app_name(app);
-        if let Some(ttl) = seconds(py, "ttl", ttl)? {
+        if let Some(ttl) = optional_duration(py, "ttl", ttl.as_ref())? {
             builder = builder.ttl(ttl);
         }
-        if let Some(interval) = seconds(py, "beat", beat)? {
+        if let Some(interval) = optional_duration(py, "beat", beat.as_ref())? {
             builder = builder.require_beat(interval);
         }
-        if let Some(timeout) = seconds(py, "timeout", timeout)? {
+        if let Some(timeout) = optional_duration(py, "timeout", timeout.as_ref())? {
             builder = builder.request_timeout(timeout);
             builder = builder.session(|session| session.connect_timeout(Some(timeout)));
         }
@@ -275,7 +264,8 @@ impl Client {
         }))
     }
 
-    fn lease(&self, py: Python<'_>, ttl: i64, keep: bool) -> PyResult<Call> {
+    fn lease(&self, py: Python<'_>, ttl: Given, keep: bool) -> PyResult<Call> {
+        let ttl = whole_seconds(py, "ttl", &ttl)?;
         let client = self.core(py)?;
         Ok(Call::new(Kept::grant(client, ttl, keep)))
     }
@@ -390,7 +380,9 @@ impl Client {
     /// A configuration, once it has a value.
     fn config(&self, py: Python<'_>, key: Vec<u8>, options: config::Options) -> PyResult<Call> {
         let handfast = self.open(py)?.clone();
-        Ok(Call::new(config::open(handfast, key, options)))
+        let patience = options.patience(py)?;
+        let opening = config::open(handfast, key, options, patience);
+        Ok(Call::new(opening))
     }
 
     /// Publishes at one revision; with `since`, only if nothing was published there after it.
@@ -423,9 +415,9 @@ impl Client {
         py: Python<'_>,
         name: &[u8],
         input: Option<&[u8]>,
-        timeout: Option<f64>,
+        timeout: Option<Given>,
     ) -> PyResult<Call> {
-        let once = self.named_once(py, name, input, timeout)?;
+        let once = self.named_once(py, name, input, timeout.as_ref())?;
         Ok(Call::new(once::begin(once)))
     }
 
@@ -467,8 +459,9 @@ impl Client {
         service: String,
         id: String,
         said: Said,
-        wait: f64,
+        wait: Given,
     ) -> PyResult<Call> {
+        let wait = duration(py, "wait", &wait)?;
         let handfast = self.open(py)?.clone();
         Ok(Call::new(service::register(
             handfast, service, id, said, wait,
@@ -495,9 +488,9 @@ impl Client {
     }
 
     /// Who is listed, kept up to date.
-    fn discover(&self, py: Python<'_>, service: String, guard: Option<f64>) -> PyResult<Call> {
+    fn discover(&self, py: Python<'_>, service: String, guard: Option<Given>) -> PyResult<Call> {
         let mut discover = self.open(py)?.discover(service);
-        if let Some(window) = seconds(py, "guard", guard)? {
+        if let Some(window) = optional_duration(py, "guard", guard.as_ref())? {
             discover = discover.guard(window);
         }
         Ok(Call::new(async move { Ok(discover.open().await?) }))

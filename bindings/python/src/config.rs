@@ -3,7 +3,7 @@
 //! Owns the crossing of values, events and publications. What a value is made of the published
 //! bytes is decided in `handfast/_config.py`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use handfast::{
     ConfigChanges, ConfigEvent, ConfigProblem, ConfigProblemKind, ConfigSet, ConfigSource,
@@ -20,7 +20,7 @@ use crate::{
     call::Call,
     callback,
     convert::{ToPython, list},
-    errors::{Failure, duration},
+    errors::{Failure, Given, duration},
     rt::Local,
     task::Task,
 };
@@ -64,7 +64,13 @@ pub(crate) struct Options {
     /// Without items: none; else the default.
     default: Vec<Py<PyAny>>,
     snapshot: Option<PathBuf>,
-    patience: f64,
+    patience: Given,
+}
+
+impl Options {
+    pub(crate) fn patience(&self, py: Python<'_>) -> PyResult<Duration> {
+        duration(py, "patience", &self.patience)
+    }
 }
 
 /// Opens a configuration. In a task: Python code is called from the runtime's threads only.
@@ -72,6 +78,7 @@ pub(crate) async fn open(
     handfast: Handfast,
     key: Vec<u8>,
     options: Options,
+    patience: Duration,
 ) -> Result<handfast::Config<Value>, Failure> {
     let with = options.decode;
     let mut builder = handfast.config_with(key, move |set: &ConfigSet| decode(&with, set));
@@ -87,7 +94,7 @@ pub(crate) async fn open(
     if let Some(snapshot) = options.snapshot {
         builder = builder.snapshot_file(snapshot);
     }
-    builder = builder.patience(duration("patience", options.patience)?);
+    builder = builder.patience(patience);
     Ok(Task::spawn(builder.open()).await??)
 }
 

@@ -3,11 +3,11 @@
 //! Owns the levels' numbers. The channel and its thread are `handfast_bindings`'; which logger
 //! takes a record is decided in `handfast/_logs.py`.
 
-use std::time::Duration;
-
 use handfast_bindings::logs;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tracing::Level;
+
+use crate::errors::{Given, duration};
 
 /// As Python counts them; 5 is less than DEBUG, which is 10.
 fn level(number: i32) -> Option<Level> {
@@ -56,11 +56,11 @@ pub(crate) fn forward_logs(py: Python<'_>, threshold: i32, sink: Py<PyAny>) -> P
     Ok(())
 }
 
-/// Waits until the records made so far were handed over; whether they were, within `seconds`.
+/// Waits until the records made so far were handed over; whether they were, within `timeout`.
 #[pyfunction]
-pub(crate) fn flush_logs(py: Python<'_>, seconds: f64) -> bool {
-    let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    py.detach(|| logs::flush(limit))
+pub(crate) fn flush_logs(py: Python<'_>, timeout: Given) -> PyResult<bool> {
+    let limit = duration(py, "timeout", &timeout)?;
+    Ok(py.detach(|| logs::flush(limit)))
 }
 
 /// Ends the forwarding; nothing of it uses the interpreter afterwards.

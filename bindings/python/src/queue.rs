@@ -11,7 +11,7 @@ use pyo3::{IntoPyObjectExt, prelude::*, pybacked::PyBackedBytes, types::PyBytes}
 use crate::{
     call::Call,
     convert::{self, ToPython, list},
-    errors::{Failure, optional_duration, raise},
+    errors::{Failure, Given, optional_duration, raise},
     holding::Holding,
     request::RawOp,
     rt::Local,
@@ -35,7 +35,7 @@ struct PushOptions {
 struct WorkerOptions {
     max_attempts: Option<u32>,
     strict: bool,
-    timeout: Option<f64>,
+    timeout: Option<Given>,
     /// For one item only.
     once: bool,
 }
@@ -79,7 +79,7 @@ impl Queue {
         if let Some(attempts) = options.max_attempts {
             worker = worker.max_attempts(attempts);
         }
-        if let Some(timeout) = raise(py, optional_duration("timeout", options.timeout))? {
+        if let Some(timeout) = optional_duration(py, "timeout", options.timeout.as_ref())? {
             worker = worker.timeout(timeout);
         }
         Ok(Worker(Local::new(worker.strict(options.strict).into())))

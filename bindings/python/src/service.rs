@@ -16,7 +16,7 @@ use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
 use crate::{
     call::Call,
     convert::{ToPython, list},
-    errors::{Failure, duration, raise},
+    errors::{Failure, Given, duration, optional_duration, raise},
     rt::Local,
 };
 
@@ -74,7 +74,7 @@ pub(crate) async fn register(
     service: String,
     id: String,
     said: Said,
-    wait: f64,
+    wait: Duration,
 ) -> Result<handfast::Registration, Failure> {
     let mut entry = Entry::new("");
     said.changes()?(&mut entry);
@@ -92,7 +92,7 @@ pub(crate) async fn register(
     for (name, value) in metadata {
         register = register.metadata(name, value);
     }
-    let register = register.status(status).wait(duration("wait", wait)?);
+    let register = register.status(status).wait(wait);
     Ok(register.register().await?)
 }
 
@@ -234,10 +234,10 @@ impl Discovery {
         py: Python<'_>,
         way: &str,
         key: Option<Vec<u8>>,
-        timeout: f64,
+        timeout: Given,
     ) -> PyResult<Call> {
         let pick = raise(py, pick(way, key))?;
-        let limit = raise(py, duration("timeout", timeout))?;
+        let limit = duration(py, "timeout", &timeout)?;
         let found = self.open(py)?;
         Ok(Call::new(async move {
             let picked = tokio::time::timeout(limit, found.pick_when_ready(pick)).await;
@@ -282,16 +282,11 @@ impl Picked {
     }
 
     /// Says how the call went; without a time, with that since the pick. Once.
-    fn report(&self, py: Python<'_>, ok: bool, latency: Option<f64>) -> PyResult<()> {
+    fn report(&self, py: Python<'_>, ok: bool, latency: Option<Given>) -> PyResult<()> {
+        let latency = optional_duration(py, "latency", latency.as_ref())?;
         let Some(picked) = self.picked.get()?.lock().take() else {
             return Ok(());
         };
-        let latency: Option<Duration> = raise(
-            py,
-            latency
-                .map(|latency| duration("latency", latency))
-                .transpose(),
-        )?;
         match latency {
             Some(latency) => picked.report(ok, latency),
             None => picked.done(ok),

@@ -40,9 +40,13 @@ macro_rules! feed_class {
             /// The next one; `None` after the last, or when it was closed. Loses nothing when it
             /// is cancelled.
             #[pyo3(signature = (timeout = None))]
-            fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<$crate::call::Call> {
-                let limit = $crate::errors::optional_duration("timeout", timeout);
-                let next = self.0.get()?.next($crate::errors::raise(py, limit)?);
+            fn next(
+                &self,
+                py: Python<'_>,
+                timeout: Option<$crate::errors::Given>,
+            ) -> PyResult<$crate::call::Call> {
+                let limit = $crate::errors::optional_duration(py, "timeout", timeout.as_ref())?;
+                let next = self.0.get()?.next(limit);
                 Ok($crate::call::Call::new(async move {
                     Ok(next.await?.map($told))
                 }))

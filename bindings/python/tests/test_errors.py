@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import decimal
+import fractions
 import pickle
+import re
 import socket
 
 import handfast
@@ -103,6 +107,75 @@ def test_a_lone_name_is_not_taken_for_its_letters(server, name, call):
 def test_what_cannot_be_called_is_refused_at_once(hf):
     with pytest.raises(TypeError, match="on_wait is a function, not int"):
         hf.lock("l", on_wait=3)
+
+
+# What takes seconds, by the name of the argument.
+TAKES_SECONDS = {
+    "timeout": [
+        lambda hf, given: hf.lock("l", timeout=given).acquire(),
+        lambda hf, given: hf.multi_lock(["l", "m"], timeout=given).acquire(),
+        lambda hf, given: hf.election("e").campaign(timeout=given),
+        lambda hf, given: hf.election("e").run(print, timeout=given),
+        lambda hf, given: hf.queue("q").claim(timeout=given),
+        lambda hf, given: hf.once("o", timeout=given).get_or_run(print),
+        lambda hf, given: hf.watch("k").next(timeout=given),
+        lambda hf, given: hf.discover("s").pick(timeout=given),
+        lambda hf, given: handfast.connect(timeout=given),
+    ],
+    "ttl": [
+        lambda hf, given: handfast.connect(ttl=given),
+        lambda hf, given: hf.lease(given),
+    ],
+    "max_hold": [lambda hf, given: hf.try_lock("l", max_hold=given)],
+    "beat": [lambda hf, given: hf.election("e", beat=given).campaign()],
+    "patience": [lambda hf, given: hf.config("c", default=1, patience=given)],
+    "guard": [lambda hf, given: hf.discover("s", guard=given)],
+    "wait": [lambda hf, given: hf.service("s").register("i", "a:1", wait=given)],
+}
+TAKERS = [(name, call) for name, calls in TAKES_SECONDS.items() for call in calls]
+
+
+@pytest.mark.parametrize(("argument", "call"), TAKERS)
+def test_what_is_no_number_of_seconds_is_refused_with_its_name(hf, argument, call):
+    for given in ["3", True, {}, datetime.timedelta(seconds=3)]:
+        told = f"^{argument} is (whole )?seconds as int( or float)?, not "
+        told += re.escape(f"{type(given).__name__}: {given!r}") + "$"
+        with pytest.raises(TypeError, match=told):
+            call(hf, given)
+    for given in [-1, 10**400]:
+        with pytest.raises(ValueError, match=f"^{argument}: ") as caught:
+            call(hf, given)
+        assert isinstance(caught.value, handfast.InvalidArgumentError)
+        assert caught.value.details == {"argument": argument}
+
+
+@pytest.mark.parametrize("given", [-0.5, float("nan"), float("inf"), 1e300])
+def test_what_no_clock_can_count_is_refused(hf, given):
+    with pytest.raises(handfast.InvalidArgumentError) as caught:
+        hf.lock("l", timeout=given).acquire()
+    assert str(caught.value) == f"timeout: {given} is not a number of seconds from 0 on"
+
+
+def test_seconds_are_any_number(hf, name):
+    for number, given in enumerate([30, 30.5, fractions.Fraction(61, 2), decimal.Decimal("30.5")]):
+        with hf.lock(f"{name}.{number}", timeout=given):
+            pass
+
+
+async def test_asyncio_refuses_what_is_no_number_of_seconds(ahf):
+    for given in ["3", False, -1]:
+        kind = TypeError if isinstance(given, str | bool) else ValueError
+        with pytest.raises(kind, match="^timeout"):
+            async with ahf.lock("l", timeout=given):
+                pytest.fail("entered")
+        with pytest.raises(kind, match="^timeout"):
+            await ahf.election("e").campaign(timeout=given)
+        with pytest.raises(kind, match="^timeout"):
+            await ahf.queue("q").claim(timeout=given)
+        with pytest.raises(kind, match="^ttl"):
+            await ahf.lease(given)
+        with pytest.raises(kind, match="^ttl"):
+            await handfast.aio.connect(ttl=given)
 
 
 @pytest.mark.parametrize(
