@@ -76,10 +76,12 @@ export class Election {
    */
   async lead<T>(work: (term: Leadership) => T | PromiseLike<T>, options: Abortable = {}): Promise<T> {
     for (;;) {
+      const term = await this.campaign(options);
       try {
-        return await during(await this.campaign(options), work);
+        return await during(term, work);
       } catch (error) {
-        if (!this.#again || !(error instanceof LeadershipLostError)) throw error;
+        // It may be the loss of another lead, which `work` had, too.
+        if (!this.#again || !(error instanceof LeadershipLostError) || !wasLost(term)) throw error;
       }
     }
   }
@@ -113,4 +115,13 @@ export class Election {
     const leader = await crossing(signal, (token) => this.#native.breakLeader(token, this.#name, why));
     return leader == null ? null : new Member(leader);
   }
+}
+
+function wasLost(term: Leadership): boolean {
+  try {
+    term.check();
+  } catch (error) {
+    return error instanceof LeadershipLostError && error.reason !== 'released';
+  }
+  return false;
 }

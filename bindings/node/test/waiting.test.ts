@@ -172,6 +172,19 @@ test('a leader that is broken campaigns again, if it is to', async () => {
   assert.ok((terms[1] ?? 0) > (terms[0] ?? 0));
 });
 
+test('the loss of another leadership is not made up for', async () => {
+  let times = 0;
+  const leading = hf.election('outer', { again: true }).lead(() =>
+    hf.election('inner').lead(async (inner) => {
+      assert.equal((times += 1), 1);
+      await hf.election('inner').breakLeader('a test');
+      await until(() => inner.signal.aborted, 'it is told');
+      throw inner.signal.reason;
+    }),
+  );
+  await assert.rejects(leading, { name: 'LeadershipLostError', message: /inner/ });
+});
+
 test('a process with something of each recipe open ends by itself, and leaves nothing', async () => {
   const ended = await program(`
     import { connect } from 'handfast';
