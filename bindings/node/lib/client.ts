@@ -4,7 +4,7 @@ import { toBuffer, type Bytes } from './bytes.js';
 import { Config, toEntries, type ConfigOptions, type Publication, type PublishOptions } from './config.js';
 import { asked, crossing, type Abortable } from './crossing.js';
 import { Election, type ElectionOptions } from './election.js';
-import { toError, unwrap } from './errors.js';
+import { toError, toMs, unwrap } from './errors.js';
 import type { HeldLock } from './held.js';
 import { Lease } from './lease.js';
 import { opened } from './lifecycle.js';
@@ -172,7 +172,7 @@ export class Client implements AsyncDisposable {
   /** A lease of whole seconds (servers raise less than 2 s), renewed unless told otherwise. */
   async lease(ttlMs: number, options: Abortable & { keepAlive?: boolean | undefined } = {}): Promise<Lease> {
     const { signal, keepAlive = true } = options;
-    const seconds = Math.ceil(ttlMs / 1000);
+    const seconds = Math.ceil(toMs(ttlMs, 'ttlMs') / 1000);
     return new Lease(await crossing(signal, (token) => this.#native.lease(token, seconds, keepAlive)));
   }
 

@@ -208,7 +208,35 @@ export function asArgument(error: unknown): unknown {
   const code = (error as { code?: unknown } | null)?.code;
   const isArgument = typeof code === 'string' && /Expected$|^InvalidArg$/.test(code);
   if (!isArgument || HandfastError.is(error)) return error;
-  return new InvalidArgumentError((error as Error).message, { code: 'INVALID_ARGUMENT' });
+  const { message } = error as Error;
+  const [, given = 'what was given', wanted, argument] = OF_NAPI.exec(message) ?? [];
+  if (wanted === undefined || argument === undefined) return invalid(message);
+  const expected = argument.endsWith('Ms') ? MILLISECONDS : (TYPES[wanted] ?? wanted);
+  return invalid(`${argument} is ${expected}, not ${given.toLowerCase()}`, argument);
+}
+
+const OF_NAPI = /napi value (?:(\w+) )?into rust type `(.+)` on \w+\.(\w+)$/;
+const MILLISECONDS = 'a number of milliseconds';
+const TYPES: Readonly<Record<string, string>> = {
+  bool: 'true or false',
+  f64: 'a number',
+  i64: 'a number',
+  u32: 'a number',
+  String: 'a string',
+};
+
+function invalid(message: string, argument?: string): InvalidArgumentError {
+  const details = argument === undefined ? {} : { argument };
+  return new InvalidArgumentError(message, { code: 'INVALID_ARGUMENT', details });
+}
+
+/** A time that is looked at here, as the native module looks at those among its options. @internal */
+export function toMs<T extends number | undefined>(given: T, argument: string): T {
+  if (given === undefined) return given;
+  const type: string = given === null ? 'null' : typeof given;
+  if (type !== 'number') throw invalid(`${argument} is ${MILLISECONDS}, not ${type}`, argument);
+  if (given >= 0 && given < Infinity) return given;
+  throw invalid(`${argument}: ${given} is not ${MILLISECONDS} from 0 on`, argument);
 }
 
 function detailName(name: string): string {

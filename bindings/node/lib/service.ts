@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 
 import { toBuffer, type Bytes } from './bytes.js';
 import { crossing, type Abortable } from './crossing.js';
-import { toError, unwrap } from './errors.js';
+import { toError, toMs, unwrap } from './errors.js';
 import type * as Native from './native.cjs';
 import { Streams, stream, type Stream } from './streams.js';
 
@@ -114,7 +114,8 @@ export class Service {
     { signal, waitMs, ...info }: InstanceInfo & Abortable & { waitMs?: number | undefined } = {},
   ): Promise<Registration> {
     const said = { ...toSaid(info), addr };
-    const call = (token: Native.CancelToken) => this.#native.register(token, this.name, id, said, waitMs);
+    const wait = toMs(waitMs, 'waitMs');
+    const call = (token: Native.CancelToken) => this.#native.register(token, this.name, id, said, wait);
     const native = await crossing(signal, call, (late) => void late.unregister().catch(() => undefined));
     return new Registration(this.name, id, native);
   }
@@ -136,7 +137,8 @@ export class Service {
    * `guardMs`, they are kept for a while as suspects (default: the TTL; 0 believes it at once).
    */
   async discover({ signal, guardMs }: Abortable & { guardMs?: number | undefined } = {}): Promise<Discovery> {
-    const call = (token: Native.CancelToken) => this.#native.discover(token, this.name, guardMs);
+    const guard = toMs(guardMs, 'guardMs');
+    const call = (token: Native.CancelToken) => this.#native.discover(token, this.name, guard);
     return new Discovery(this.name, await crossing(signal, call, (late) => late.close()));
   }
 }
@@ -280,7 +282,7 @@ export class Picked {
 
   /** Says how the call went; without `latencyMs` it took as long as since the pick. Once. */
   report(ok: boolean, latencyMs?: number): void {
-    const failure = this.#native.report(ok, latencyMs);
+    const failure = this.#native.report(ok, toMs(latencyMs, 'latencyMs'));
     if (failure != null) throw toError(failure);
   }
 }

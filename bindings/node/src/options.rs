@@ -18,7 +18,7 @@ pub(crate) fn bytes(buffer: &Buffer) -> Bytes {
 
 pub(crate) fn span(argument: &'static str, ms: f64) -> Result<Duration, Failure> {
     Duration::try_from_secs_f64(ms / 1000.0).map_err(|_| {
-        let problem = format!("{ms} is not a number of milliseconds");
+        let problem = format!("{ms} is not a number of milliseconds from 0 on");
         Failure::invalid(argument, problem)
     })
 }

@@ -139,9 +139,61 @@ test('what cannot be meant is refused before it is sent', async () => {
   const { signal } = new AbortController();
   await assert.rejects(hf.lock('l', { timeoutMs: soon }).acquire({ signal }), { code: 'INVALID_ARGUMENT' });
   assert.equal(getEventListeners(signal, 'abort').length, 0);
-  await assert.rejects(hf.queue('q').claim({ timeoutMs: soon }), InvalidArgumentError);
-  await assert.rejects(connect(server.endpoint, { ttlMs: soon }), InvalidArgumentError);
   // @ts-expect-error: a key is no number
   await assert.rejects(hf.get(7), TypeError);
   assert.throws(() => compare.value('k').eq(null as never), TypeError);
+});
+
+test('a time that is none is refused with its name', async () => {
+  await hf.service('times').register('n1', 'a:1');
+  const found = await hf.discover('times');
+  const takers: Record<string, ((given: never) => unknown)[]> = {
+    timeoutMs: [
+      (timeoutMs) => hf.lock('l', { timeoutMs }).acquire(),
+      (timeoutMs) => hf.multiLock(['l', 'm'], { timeoutMs }).acquire(),
+      (timeoutMs) => hf.election('e', { timeoutMs }).campaign(),
+      (timeoutMs) => hf.queue('q').claim({ timeoutMs }),
+      (timeoutMs) => hf.queue('q').items({ timeoutMs }).next(),
+      (timeoutMs) => hf.once('o', { timeoutMs }).getOrRun(() => 'done'),
+      (timeoutMs) => connect(server.endpoint, { timeoutMs }),
+    ],
+    ttlMs: [(ttlMs) => connect(server.endpoint, { ttlMs }), (ttlMs) => hf.lease(ttlMs)],
+    maxHoldMs: [(maxHoldMs) => hf.lock('l', { maxHoldMs }).tryAcquire()],
+    beatMs: [(beatMs) => hf.election('e', { beatMs }).campaign()],
+    patienceMs: [(patienceMs) => hf.config('c', { default: 1, patienceMs })],
+    guardMs: [(guardMs) => hf.discover('times', { guardMs })],
+    waitMs: [(waitMs) => hf.service('times').register('n2', 'a:2', { waitMs })],
+    latencyMs: [(latencyMs) => found.pick().report(true, latencyMs)],
+  };
+  const wrong = new Map<unknown, RegExp>([
+    ['soon', / is a number of milliseconds, not string$/],
+    [true, / is a number of milliseconds, not boolean$/],
+    [{}, / is a number of milliseconds, not object$/],
+    [null, / is a number of milliseconds, not null$/],
+    [-1, /: -1 is not a number of milliseconds from 0 on$/],
+    [NaN, /: NaN is not a number of milliseconds from 0 on$/],
+  ]);
+  for (const [argument, calls] of Object.entries(takers)) {
+    for (const call of calls) {
+      for (const [given, told] of wrong) {
+        const refused = async () => call(given as never);
+        await assert.rejects(refused, (error) => {
+          assert.ok(error instanceof InvalidArgumentError, String(error));
+          assert.match(error.message, told);
+          assert.ok(error.message.startsWith(argument), error.message);
+          assert.equal(error.details.argument, argument);
+          return true;
+        });
+      }
+    }
+  }
+  found.close();
+});
+
+test('an option of another type is refused with its name', async () => {
+  const flag = 'yes' as unknown as boolean;
+  const told = { code: 'INVALID_ARGUMENT', message: 'rejoin is true or false, not what was given' };
+  await assert.rejects(hf.lock('l', { rejoin: flag }).acquire(), told);
+  const settings = { limit: 'all' as unknown as number };
+  await assert.rejects(hf.range('k', settings), { message: 'limit is a number, not string' });
 });
