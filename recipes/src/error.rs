@@ -277,6 +277,7 @@ impl fmt::Display for Nobody<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.draining {
             0 => f.write_str("no instance is registered"),
+            1 => f.write_str("the only instance is draining"),
             count => write!(f, "all {count} instances are draining"),
         }?;
         if !self.stale_for.is_zero() {
@@ -333,5 +334,23 @@ mod tests {
         );
         let text = lost(Kind::Lock).to_string();
         assert!(text.starts_with("lock mail is lost"), "{text}");
+    }
+
+    #[test]
+    fn instances_that_drain_are_counted_in_words_that_fit() {
+        let nobody = |draining, silent| {
+            let error = Error::NoInstance {
+                service: "api".to_owned(),
+                draining,
+                stale_for: Duration::from_secs(silent),
+            };
+            error.to_string()
+        };
+        let none = "service api: no instance is registered";
+        assert_eq!(nobody(0, 0), none);
+        let silence = "; the servers have been silent for 7s";
+        assert_eq!(nobody(0, 7), format!("{none}{silence}"));
+        assert_eq!(nobody(1, 0), "service api: the only instance is draining");
+        assert_eq!(nobody(2, 0), "service api: all 2 instances are draining");
     }
 }
