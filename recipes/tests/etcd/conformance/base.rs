@@ -19,6 +19,9 @@ use super::{
 };
 use crate::util::TTL;
 
+/// On a machine that is busy an answer may take long; what a scenario is not about has time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) const VERBS: &[(&str, Verb)] = &[
     ("connect", connect),
     ("close", close),
@@ -82,13 +85,11 @@ pub(super) fn now(outcome: Outcome) -> Doing {
 }
 
 fn connect(play: &Player, step: &Step, _: &Body) -> Doing {
-    let mut builder = Handfast::builder()
+    let builder = Handfast::builder()
         .endpoints(play.world.endpoint())
         .ttl(step.seconds("ttl").unwrap_or(TTL))
+        .request_timeout(step.seconds("timeout").unwrap_or(PATIENCE))
         .app_name(step.text("as"));
-    if let Some(timeout) = step.seconds("timeout") {
-        builder = builder.request_timeout(timeout);
-    }
     now(builder.build().map(Thing::Client).map_err(Failed::from))
 }
 
