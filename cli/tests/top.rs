@@ -96,7 +96,8 @@ fn a_server_that_is_gone_is_told_and_what_was_seen_stays() {
     let server = Server::handfast();
     let holder = Process::start(server.command(&["lock", "x"]));
     holder.wait_for("token");
-    let top = Terminal::start(&server.command(&["top"]), 20, 200);
+    // Narrow, for it is to be seen there, too.
+    let top = Terminal::start(&server.command(&["top"]), 20, 40);
     top.wait_for(&["x", "holds"]);
     server.process.signal("KILL");
     top.wait_for(&["out of touch for"]);

@@ -26,35 +26,50 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>, state: &mut State) {
     ])
     .areas(frame.area());
     frame.render_widget(title(view), head);
-    frame.render_widget(tab_line(view, state.tab), tabs);
-    frame.render_widget(Paragraph::new(""), gap);
+    frame.render_widget(tab_line(view, state.tab, tabs.width), tabs);
+    // On a line of its own, for a narrow window to have it, too.
+    let trouble = view.trouble.as_deref().unwrap_or_default();
+    frame.render_widget(Paragraph::new(trouble).style(alarming()), gap);
     draw_sheet(frame, body, view::sheet(view.seen, state.tab), state);
     let foot_text = view.note.unwrap_or(KEYS);
     frame.render_widget(Paragraph::new(foot_text).style(faint()), foot);
 }
 
 fn title<'a>(view: &'a View<'_>) -> Paragraph<'a> {
-    let mut spans = vec![
+    let spans = vec![
         Span::styled("handfast top", Style::new().add_modifier(Modifier::BOLD)),
         Span::raw(format!("  {}  revision {}", view.title, view.revision)),
     ];
-    if let Some(trouble) = &view.trouble {
-        spans.push(Span::styled(format!("  {trouble}"), alarming()));
-    }
     Paragraph::new(Line::from(spans))
 }
 
-fn tab_line(view: &View<'_>, chosen: Tab) -> Paragraph<'static> {
+/// The tabs; in a narrow window the first ones make room for the chosen one.
+fn tab_line(view: &View<'_>, chosen: Tab, width: u16) -> Paragraph<'static> {
     let mut spans = Vec::new();
+    let mut chosen_end = 0;
     for (number, tab) in (1..).zip(Tab::ALL) {
         let style = match tab == chosen {
             true => Style::new().add_modifier(Modifier::REVERSED),
             false => Style::new(),
         };
         let text = format!(" {number} {} {} ", tab.name(), tab.count(view.seen));
-        spans.extend([Span::styled(text, style), Span::raw(" ")]);
+        spans.push(Span::styled(text, style));
+        if tab == chosen {
+            chosen_end = spans.len();
+        }
+        spans.push(Span::raw(" "));
     }
-    Paragraph::new(Line::from(spans))
+    let mut first = 0;
+    let needed = |first: usize| {
+        spans[first..chosen_end]
+            .iter()
+            .map(Span::width)
+            .sum::<usize>()
+    };
+    while first + 1 < chosen_end && needed(first) > usize::from(width) {
+        first += 2;
+    }
+    Paragraph::new(Line::from(spans.split_off(first)))
 }
 
 fn draw_sheet(frame: &mut Frame<'_>, area: Rect, sheet: Sheet, state: &mut State) {
@@ -185,7 +200,24 @@ mod tests {
 
     #[test]
     fn a_lost_connection_is_told() {
-        let lines = screen(90, 8, &mut State::default(), Some("out of touch for 3s"));
-        assert!(lines[0].ends_with("out of touch for 3s"), "{lines:#?}");
+        let mut state = State::default();
+        for width in [90, 30] {
+            let lines = screen(width, 8, &mut state, Some("out of touch for 3s"));
+            assert_eq!(lines[2], "out of touch for 3s", "{lines:#?}");
+        }
+    }
+
+    #[test]
+    fn the_chosen_tab_is_seen_in_a_narrow_window() {
+        for (number, tab) in (1..).zip(Tab::ALL) {
+            let mut state = State {
+                tab,
+                ..State::default()
+            };
+            let lines = screen(30, 8, &mut state, None);
+            let wanted = format!("{number} {}", tab.name());
+            assert!(lines[1].contains(&wanted), "no {wanted} in {lines:#?}");
+            screen(1, 1, &mut state, None);
+        }
     }
 }
