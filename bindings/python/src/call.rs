@@ -51,6 +51,8 @@ impl Call {
         future: impl Future<Output = Result<T, Failure>> + Send + 'static,
         shielded: bool,
     ) -> Self {
+        // Boxed before another is put around it, which would hold it twice and move it to begin.
+        let future = Box::pin(future);
         let work: Work = Box::pin(async move {
             let value = future.await?;
             Ok(Reply(Box::new(move |py| value.to_python(py))))

@@ -16,6 +16,9 @@ use crate::{
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
+/// What is held shorter than this costs no watch. The watch begins where the hold began, so nothing
+/// is missed, only told later by as much.
+const UNWATCHED: Duration = Duration::from_millis(10);
 /// Sleeps are cut to this, since they do not count time in which the machine was suspended.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,12 @@ async fn keep_by_watch(hold: &Arc<Hold>) -> bool {
     let mut from = hold.token + 1;
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_LIMIT).drawn_by(chance);
     let interval = hold.epoch.verify_interval();
+    tokio::select! {
+        biased;
+        () = hold.fired() => return true,
+        () = limit_reached(hold) => return true,
+        () = tokio::time::sleep(UNWATCHED) => {}
+    }
     loop {
         let verify = interval.mul_f64(chance.factor(0.8, 1.2));
         let departed = tokio::select! {

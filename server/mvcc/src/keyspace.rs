@@ -185,7 +185,7 @@ impl Keyspace {
         });
         if let Some(replaced) = &replaced {
             self.cache.remove(replaced.slot, replaced.revision);
-            self.past.push(&key, Mark::version(replaced.revision));
+            self.past.extend(&key, [Mark::version(replaced.revision)]);
         }
         let kv = key_value(key, &written, value);
         self.events.push(Event {
@@ -202,8 +202,8 @@ impl Keyspace {
         let revision = self.next_revision();
         self.done.deletes += 1;
         self.cache.remove(deleted.slot, deleted.revision);
-        self.past.push(key, Mark::version(deleted.revision));
-        self.past.push(key, Mark::tombstone(revision));
+        let marks = [Mark::version(deleted.revision), Mark::tombstone(revision)];
+        self.past.extend(key, marks);
         let kv = KeyValue {
             key: Bytes::copy_from_slice(key),
             mod_revision: revision.main,
@@ -260,10 +260,10 @@ impl Keyspace {
         let revision = Revision::new(row.main, row.sub);
         self.revision = self.revision.max(row.main);
         if row.tombstone {
-            if let Some(deleted) = self.index.remove(&row.key) {
-                self.past.push(&row.key, Mark::version(deleted.revision));
-            }
-            self.past.push(&row.key, Mark::tombstone(revision));
+            let deleted = self.index.remove(&row.key);
+            let version = deleted.map(|deleted| Mark::version(deleted.revision));
+            let marks = version.into_iter().chain([Mark::tombstone(revision)]);
+            self.past.extend(&row.key, marks);
             return;
         }
         let written = Meta {
@@ -274,7 +274,8 @@ impl Keyspace {
             slot: ABSENT,
         };
         if let Some(replaced) = self.index.upsert(&row.key, |_| written) {
-            self.past.push(&row.key, Mark::version(replaced.revision));
+            let mark = Mark::version(replaced.revision);
+            self.past.extend(&row.key, [mark]);
         }
     }
 
@@ -303,6 +304,8 @@ impl Keyspace {
     pub(crate) fn version_at(&self, key: &[u8], at: i64) -> Option<Version<'_>> {
         match self.index.get(key) {
             Some(meta) if meta.revision.main <= at => Some(Version::Current(meta)),
+            // What is not there now has nothing to look for in a past that may be long.
+            None if at >= self.head() => None,
             _ => self.past.at(key, at).map(Version::Past),
         }
     }

@@ -71,15 +71,23 @@ impl Past {
         self.marks
     }
 
-    /// Adds the newest mark of a key.
-    pub(crate) fn push(&mut self, key: &[u8], mark: Mark) {
-        self.marks += 1;
-        match self.keys.get_mut(key) {
-            Some(marks) => marks.push_back(mark),
-            None => {
-                self.keys.insert(key.into(), VecDeque::from([mark]));
+    /// Adds the newest marks of a key, ascending.
+    pub(crate) fn extend(&mut self, key: &[u8], marks: impl IntoIterator<Item = Mark>) {
+        let (known, before) = match self.keys.get_mut(key) {
+            Some(known) => {
+                let before = known.len();
+                known.extend(marks);
+                (known, before)
             }
-        }
+            // Without a key of its own for each change of one that is known.
+            None => (
+                self.keys
+                    .entry(key.into())
+                    .or_insert(VecDeque::from_iter(marks)),
+                0,
+            ),
+        };
+        self.marks += known.len() - before;
     }
 
     /// The version of `key` that was current at `at`, if it was superseded or deleted since.
