@@ -5,6 +5,8 @@
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
+use crate::output::tell;
+
 /// The whole of a file, or of standard input for `-`.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     if path.as_os_str() != "-" {
@@ -12,7 +14,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut stdin = io::stdin().lock();
     if stdin.is_terminal() {
-        eprintln!("handfast: reading what you type, until Ctrl-D");
+        tell!("reading what you type, until Ctrl-D");
     }
     let mut bytes = Vec::new();
     stdin.read_to_end(&mut bytes)?;

@@ -4,6 +4,8 @@
 //! stores data (`handfast-server`) or how a lock is taken (`handfast`).
 
 #![forbid(unsafe_code)]
+// Their macros panic when nobody reads, so that what is held would not be given back.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod alarm;
@@ -39,7 +41,7 @@ mod why;
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -48,7 +50,7 @@ use handfast_server::config::Preset;
 
 use connect::Connection;
 use exit::Failure;
-use output::Output;
+use output::{Output, tell};
 
 const ABOUT: &str = "Locks, elections, queues, configuration and keys that several machines share";
 
@@ -175,7 +177,7 @@ fn usage(error: &clap::Error) -> i32 {
     // A closed output leaves nobody to tell.
     let _ = error.print();
     if let Some(tip) = tip(error) {
-        eprintln!("\n  tip: {tip}");
+        let _ = writeln!(std::io::stderr(), "\n  tip: {tip}");
     }
     error.exit_code()
 }
@@ -205,7 +207,7 @@ fn finish(result: Result<i32, Failure>) -> i32 {
         Ok(code) => code,
         Err(failure) => {
             if !matches!(failure, Failure::OutputClosed) {
-                eprintln!("handfast: {failure}");
+                tell!("{failure}");
             }
             failure.code()
         }

@@ -17,7 +17,7 @@ use serde_json::{Map, json};
 use crate::connect::{Connection, ttl, wait};
 use crate::exit::{self, Failure};
 use crate::keys::bytes;
-use crate::output::{Output, insert_bytes, printable};
+use crate::output::{Output, insert_bytes, printable, tell};
 use crate::supervise::signals::{Signals, name};
 use crate::supervise::{self, Ended, Job};
 use crate::tenure::failure;
@@ -136,7 +136,7 @@ async fn get_or_run(once: &Once, args: &OnceArgs, output: &mut Output) -> Result
         biased;
         done = once.get_or_run(work) => done,
         signal = interrupted => {
-            eprintln!("handfast: {}", name(signal));
+            tell!("{}", name(signal));
             return Ok(exit::SIGNAL_BASE + signal.as_raw());
         }
     };
@@ -185,7 +185,7 @@ async fn execute(
             Err(NoResult::Exit(code))
         }
         Ended::Stopped(reason) => {
-            eprintln!("handfast: {what} was lost: {reason}");
+            tell!("{what} was lost: {reason}");
             Err(NoResult::Exit(exit::LOST))
         }
     }

@@ -1,13 +1,30 @@
 //! What commands print: text for people, JSON for programs.
 //!
-//! Owns how keys and values are shown. It must not know which command is printing.
+//! Owns how keys and values are shown, and how a person is told what goes on. It must not know
+//! which command is printing.
 
+use std::fmt::Arguments;
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
+
+/// Tells the person something, on standard error.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        $crate::output::tell_line(format_args!($($text)*))
+    };
+}
+pub(crate) use tell;
+
+/// What [`tell!`] is made of. A terminal that is closed, or a log that nobody reads any more, must
+/// not keep a command from ending in order.
+pub(crate) fn tell_line(text: Arguments<'_>) {
+    let line = format!("handfast: {text}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
+}
 
 /// Standard output of one command.
 pub(crate) struct Output {

@@ -7,16 +7,16 @@ mod args;
 mod greeting;
 mod log;
 mod notify;
-mod signals;
 
 use clap::ArgMatches;
 use handfast_server::Server;
 use handfast_server::config::{Layers, LogFormat, Preset, Resolved};
 
 use crate::exit;
+use crate::output::tell;
+use crate::supervise::signals::{Signals, name};
 
 pub(crate) use args::{accept_single_dashes, command};
-use signals::Signals;
 
 /// Runs the server; returns the exit code.
 pub(crate) fn run(matches: &ArgMatches, preset: Preset) -> i32 {
@@ -43,12 +43,12 @@ pub(crate) fn run(matches: &ArgMatches, preset: Preset) -> i32 {
 }
 
 fn refuse(error: &dyn std::fmt::Display) -> i32 {
-    eprintln!("handfast: {error}");
+    tell!("{error}");
     exit::FAILED
 }
 
 async fn serve(resolved: Resolved, preset: Preset) -> i32 {
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::stopping() {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
@@ -60,7 +60,7 @@ async fn serve(resolved: Resolved, preset: Preset) -> i32 {
     let server = tokio::select! {
         started = Server::builder().config(config.clone()).start() => started,
         signal = signals.recv() => {
-            tracing::info!("{signal} while starting: stopped");
+            tracing::info!("{} while starting: stopped", name(signal));
             return exit::OK;
         }
     };
@@ -80,7 +80,7 @@ async fn serve(resolved: Resolved, preset: Preset) -> i32 {
 async fn wait(server: Server, signals: &mut Signals) -> i32 {
     let failure = tokio::select! {
         signal = signals.recv() => {
-            tracing::info!("{signal}: stopping; a second signal stops at once");
+            tracing::info!("{}: stopping; a second signal stops at once", name(signal));
             None
         }
         reason = server.failed() => Some(reason),
@@ -89,6 +89,7 @@ async fn wait(server: Server, signals: &mut Signals) -> i32 {
     let stopped = tokio::select! {
         stopped = server.shutdown() => stopped,
         signal = signals.recv() => {
+            let signal = name(signal);
             tracing::warn!("{signal} again: stopped without waiting for running requests");
             return exit::FAILED;
         }

@@ -12,7 +12,7 @@ use handfast_core::{Client, ErrorKind};
 
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::roster::{Roster, label};
 use fsync::Fsync;
 
@@ -64,7 +64,7 @@ pub(crate) async fn run(
     if args.cluster {
         for member in &picture.roster.members {
             if member.client_ur_ls.is_empty() {
-                eprintln!("handfast: {} cannot be asked", label(member));
+                tell!("{} cannot be asked", label(member));
             }
         }
     }

@@ -17,6 +17,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep_until};
 
 use crate::exit::Failure;
+use crate::output::tell;
 use child::Child;
 use signals::{Signals, name};
 
@@ -148,14 +149,14 @@ fn check(
     match stopping {
         Some(stopping) => {
             if remaining <= KILL_MARGIN || Instant::now() >= stopping.kill_at {
-                eprintln!("handfast: the command did not stop in time; killing it");
+                tell!("the command did not stop in time; killing it");
                 child.kill();
             }
             Some(stopping)
         }
         None if remaining <= job.grace => {
-            eprintln!(
-                "handfast: no answer from the servers; {} is certain for {:.1} s more; stopping \
+            tell!(
+                "no answer from the servers; {} is certain for {:.1} s more; stopping \
                  the command",
                 job.what,
                 remaining.as_secs_f64()
@@ -169,11 +170,7 @@ fn check(
         }
         None => {
             let reason = limit_reached(hold, until)?;
-            eprintln!(
-                "handfast: {}: {}; stopping the command",
-                job.what,
-                of_limit(&reason)
-            );
+            tell!("{}: {}; stopping the command", job.what, of_limit(&reason));
             child.terminate();
             Some(Stopping {
                 reason,
@@ -220,7 +217,7 @@ pub(crate) async fn stay(
         biased;
         reason = hold.lost() => Ended::Stopped(reason),
         signal = signals.recv() => {
-            eprintln!("handfast: {}", name(signal));
+            tell!("{}", name(signal));
             Ended::Exited(crate::exit::OK)
         }
         reason = end => Ended::Stopped(reason),

@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use crate::connect::{Connection, duration, ttl, wait};
 use crate::exit::{self, Failure};
-use crate::output::{Output, insert_bytes, printable};
+use crate::output::{Output, insert_bytes, printable, tell};
 use crate::supervise::beat::Beating;
 use crate::supervise::signals::{Signals, name};
 use crate::supervise::{self, Ended, Hold, Job};
@@ -95,8 +95,8 @@ impl HoldArgs {
         let (what, verbose) = (what.to_owned(), self.verbose);
         move |waiting| {
             if let Some(holder) = waiting.holder.as_ref().filter(|_| verbose) {
-                eprintln!(
-                    "handfast: waiting for {what} {}, place {}, held by {holder}",
+                tell!(
+                    "waiting for {what} {}, place {}, held by {holder}",
                     printable(&waiting.name),
                     waiting.position
                 );
@@ -169,7 +169,7 @@ impl HoldArgs {
         match supervise::run(&job, tenure, signals).await? {
             Ended::Exited(exit::OK) => Ok(None),
             Ended::Exited(code) => {
-                eprintln!("handfast: --if-died ended with {code}; nothing else is run");
+                tell!("--if-died ended with {code}; nothing else is run");
                 Ok(Some(code))
             }
             Ended::Stopped(reason) => Ok(Some(lost(&job.what, &reason))),
@@ -188,7 +188,7 @@ impl HoldArgs {
 
     fn say(&self, text: &str) {
         if self.verbose {
-            eprintln!("handfast: {text}");
+            tell!("{text}");
         }
     }
 }
@@ -206,12 +206,12 @@ pub(crate) async fn or_signal<T>(
 
 /// Says that a signal ended it; the exit code a shell would give.
 fn interrupted(signal: Signal) -> i32 {
-    eprintln!("handfast: {}", name(signal));
+    tell!("{}", name(signal));
     exit::SIGNAL_BASE + signal.as_raw()
 }
 
 fn lost(what: &str, reason: &LostReason) -> i32 {
-    eprintln!("handfast: {what} was lost: {reason}");
+    tell!("{what} was lost: {reason}");
     exit::LOST
 }
 

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::keys::{Keys, Span};
-use crate::output::{Output, insert_bytes, pair_json};
+use crate::output::{Output, insert_bytes, pair_json, tell};
 
 const AFTER_HELP: &str = "\
 With a command it runs once for each change, with ETCD_WATCH_REVISION, ETCD_WATCH_EVENT_TYPE,
@@ -175,8 +175,8 @@ async fn execute(command: &[OsString], event: &Event) -> Result<(), Failure> {
             error,
         })?;
     if !status.success() {
-        eprintln!(
-            "handfast: the command for revision {} ended with {status}",
+        tell!(
+            "the command for revision {} ended with {status}",
             event.kv.mod_revision
         );
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::roster::Roster;
 use crate::supervise::signals::{Signals, name};
 use place::{Layout, Place};
@@ -186,7 +186,7 @@ impl Lab {
             tokio::select! {
                 biased;
                 signal = signals.recv() => {
-                    eprintln!("handfast: {}: stopping all members", name(signal));
+                    tell!("{}: stopping all members", name(signal));
                     return Ok(exit::OK);
                 }
                 Some(ended) = self.events.recv() => {
@@ -239,7 +239,7 @@ impl Lab {
                 biased;
                 Some(ended) = self.events.recv() => self.bury(&ended),
                 signal = signals.recv() => {
-                    eprintln!("handfast: {} again: killing them", name(signal));
+                    tell!("{} again: killing them", name(signal));
                     kill_at = Instant::now();
                 }
                 () = sleep_until(kill_at) => {

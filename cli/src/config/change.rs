@@ -20,7 +20,7 @@ use super::target::{Target, TargetArgs, Values, values};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::input;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::tenure::failure;
 
 const SET_HELP: &str = "\
@@ -204,7 +204,7 @@ pub(super) async fn rollback(
 
 /// Says that nothing had to be published; programs learn what they can publish on top of.
 fn unchanged(said: &str, now: &ConfigSet, output: &mut Output) -> Result<i32, Failure> {
-    eprintln!("handfast: {said}");
+    tell!("{said}");
     match output.is_json() {
         true => print_revision(output, now.revision()),
         false => Ok(exit::OK),
@@ -241,7 +241,7 @@ async fn send(
     }
     let published = publish.send().await.map_err(failure)?;
     for name in changes.gone {
-        eprintln!("handfast: {} is deleted", target.shown_key(&name));
+        tell!("{} is deleted", target.shown_key(&name));
     }
     print_revision(output, published.revision)
 }
@@ -361,8 +361,8 @@ impl Draft {
     /// The person's work must not be lost with the publication.
     fn keep(self) {
         match self.file.keep() {
-            Ok((_, path)) => eprintln!("handfast: what you wrote is in {}", path.display()),
-            Err(error) => eprintln!("handfast: what you wrote cannot be kept: {error}"),
+            Ok((_, path)) => tell!("what you wrote is in {}", path.display()),
+            Err(error) => tell!("what you wrote cannot be kept: {error}"),
         }
     }
 }

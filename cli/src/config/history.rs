@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::target::{Target, TargetArgs};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
-use crate::output::{Output, table};
+use crate::output::{Output, table, tell};
 use crate::tenure::failure;
 
 const AFTER_HELP: &str = "\
@@ -69,7 +69,7 @@ pub(super) async fn run(
     }
     print(&entries, output)?;
     if compacted {
-        eprintln!("handfast: what was before is compacted away");
+        tell!("what was before is compacted away");
     }
     Ok(exit::OK)
 }

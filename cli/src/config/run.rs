@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::target::{Target, TargetArgs};
 use crate::connect::Connection;
 use crate::exit::Failure;
+use crate::output::tell;
 use crate::supervise::child::Child;
 use crate::supervise::signals::Signals;
 use crate::tenure::failure;
@@ -166,7 +167,7 @@ struct Job {
 impl Job {
     fn say(&self, text: &str) {
         if self.args.verbose {
-            eprintln!("handfast: {text}");
+            tell!("{text}");
         }
     }
 
@@ -187,7 +188,7 @@ impl Job {
         let current = config.current();
         let mut at = current.revision();
         if current.source == ConfigSource::Snapshot {
-            eprintln!("handfast: this is the last known configuration, of revision {at}");
+            tell!("this is the last known configuration, of revision {at}");
         }
         let mut child = self.start(&current.set)?;
         loop {
@@ -205,7 +206,7 @@ impl Job {
                             return stop(child, signals).await;
                         }
                     }
-                    ConfigEvent::Problem(problem) => eprintln!("handfast: {problem}"),
+                    ConfigEvent::Problem(problem) => tell!("{problem}"),
                     ConfigEvent::Reset { .. } => at = 0,
                     _ => {}
                 },
@@ -303,10 +304,7 @@ fn variables(set: &ConfigSet, prefix: &str) -> Vec<(OsString, OsString)> {
     let mut variables = Vec::new();
     let mut add = |name: &[u8], value: Vec<u8>| match value.contains(&0) {
         false => variables.push((variable(prefix, name), OsString::from_vec(value))),
-        true => eprintln!(
-            "handfast: no variable can hold {}",
-            String::from_utf8_lossy(name)
-        ),
+        true => tell!("no variable can hold {}", String::from_utf8_lossy(name)),
     };
     if set.is_prefix() {
         for (name, pair) in set.iter() {

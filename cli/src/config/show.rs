@@ -12,7 +12,7 @@ use super::diff::lines;
 use super::target::{Target, TargetArgs, Values};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
-use crate::output::{Output, insert_bytes, printable};
+use crate::output::{Output, insert_bytes, printable, tell};
 
 const GET_HELP: &str = "\
 Examples:
@@ -130,7 +130,7 @@ pub(super) async fn diff(
             0 => "now".to_owned(),
             other => format!("at revision {other}"),
         };
-        eprintln!("handfast: no difference: {shown} is {other} what it was at revision {rev}");
+        tell!("no difference: {shown} is {other} what it was at revision {rev}");
     }
     for name in differ {
         let (old, new) = (before.get(&name), after.get(&name));

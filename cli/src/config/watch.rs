@@ -11,7 +11,7 @@ use super::show::json_of;
 use super::target::{Target, TargetArgs};
 use crate::connect::Connection;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::tenure::failure;
 
 const AFTER_HELP: &str = "\
@@ -48,11 +48,11 @@ pub(super) async fn run(
         match changes.next().await {
             ConfigEvent::Applied { value, names } => print(&target, &value, &names, output)?,
             ConfigEvent::Reset { revision } => {
-                eprintln!("handfast: the servers' data was replaced; revision {revision} now");
+                tell!("the servers' data was replaced; revision {revision} now");
             }
-            ConfigEvent::Disconnected => eprintln!("handfast: no server answers"),
-            ConfigEvent::Connected => eprintln!("handfast: connected again"),
-            ConfigEvent::Problem(problem) => eprintln!("handfast: {problem}"),
+            ConfigEvent::Disconnected => tell!("no server answers"),
+            ConfigEvent::Connected => tell!("connected again"),
+            ConfigEvent::Problem(problem) => tell!("{problem}"),
             _ => {}
         }
         output.flush()?;

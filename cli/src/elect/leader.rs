@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::keys::bytes;
-use crate::output::{Output, insert_bytes, lease_text, printable};
+use crate::output::{Output, insert_bytes, lease_text, printable, tell};
 use crate::supervise::child::Child;
 use crate::supervise::signals::Signals;
 use crate::tenure::failure;
@@ -110,7 +110,7 @@ async fn exec(
             return Ok(exit::SIGNAL_BASE + signal.as_raw());
         }
         if code != exit::OK {
-            eprintln!("handfast: the command of --exec ended with {code}");
+            tell!("the command of --exec ended with {code}");
         }
     }
 }

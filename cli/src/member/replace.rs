@@ -16,7 +16,7 @@ use super::change::{explain, texts};
 use super::howto::HowTo;
 use crate::connect::{Connection, duration};
 use crate::exit::{self, Failure};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::roster::{Roster, label, peer_url};
 
 /// Pause between two looks at the new member.
@@ -284,7 +284,7 @@ impl Replacement {
     /// Progress for a person; said once.
     fn show(&mut self, text: String) {
         if self.shown != text {
-            eprintln!("handfast: {text}");
+            tell!("{text}");
             self.shown = text;
         }
     }

@@ -12,7 +12,7 @@ use super::{Name, failure};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
 use crate::input;
-use crate::output::{Output, printable};
+use crate::output::{Output, printable, tell};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -52,7 +52,7 @@ pub(super) async fn run(
 ) -> Result<i32, Failure> {
     let item = read(args.file.as_deref().unwrap_or(Path::new("-")))?;
     if item.is_empty() && args.file.is_none() {
-        eprintln!("handfast: standard input is empty, and so is the item");
+        tell!("standard input is empty, and so is the item");
     }
     let mut push = args.name.queue(connection)?.push(item);
     if let Some(id) = args.id {
@@ -75,8 +75,8 @@ pub(super) async fn run(
         return Ok(exit::OK);
     }
     if pushed.duplicate {
-        eprintln!(
-            "handfast: {} was pushed before; nothing was changed",
+        tell!(
+            "{} was pushed before; nothing was changed",
             printable(pushed.id.as_bytes())
         );
     }

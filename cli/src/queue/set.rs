@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Name, failure, show, text};
 use crate::connect::Connection;
 use crate::exit::{self, Failure};
-use crate::output::{Output, printable};
+use crate::output::{Output, printable, tell};
 
 /// Options of `queue pause`, `start` and `drain`.
 #[derive(Args, Debug, Clone)]
@@ -125,12 +125,12 @@ pub(super) async fn retry(
             put_back.push(id);
         } else {
             let id = printable(id.as_bytes());
-            eprintln!("handfast: {id} is not among those that failed too often: see `queue dead`");
+            tell!("{id} is not among those that failed too often: see `queue dead`");
             code = exit::FAILED;
         }
     }
     if args.all && put_back.is_empty() {
-        eprintln!("handfast: no item failed too often");
+        tell!("no item failed too often");
     }
     if output.is_json() {
         output.json(&json!({ "put_back": put_back }))?;

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use super::{Name, failure, no_item};
 use crate::connect::{Connection, duration, ttl, wait};
 use crate::exit::{self, Failure};
-use crate::output::printable;
+use crate::output::{printable, tell};
 use crate::supervise::signals::Signals;
 use crate::supervise::{self, Ended, Job};
 use crate::tenure::or_signal;
@@ -182,7 +182,7 @@ impl WorkArgs {
                     .await
             }
             Ended::Stopped(reason) => {
-                eprintln!("handfast: item {item}: the command was stopped: {reason}");
+                tell!("item {item}: the command was stopped: {reason}");
                 let why = format!("stopped: {reason}");
                 self.failed(claim, &item, why, exit::LOST).await
             }
@@ -191,7 +191,7 @@ impl WorkArgs {
             Ok((_, code)) if self.once => Ok(Next::End(code)),
             Ok((next, _)) => Ok(next),
             Err(error) if error.lost_reason().is_some() && !self.once => {
-                eprintln!("handfast: item {item} is given to another worker: {error}");
+                tell!("item {item} is given to another worker: {error}");
                 Ok(Next::Another)
             }
             Err(error) => Err(failure(error)),
@@ -208,7 +208,7 @@ impl WorkArgs {
         let attempt = claim.attempt();
         match claim.nack(&*why).await? {
             Failed::Dead => {
-                eprintln!("handfast: item {item} failed {attempt} times and is set aside: {why}");
+                tell!("item {item} failed {attempt} times and is set aside: {why}");
             }
             _ => self.say(&format!("item {item} failed: {why}")),
         }
@@ -238,7 +238,7 @@ impl WorkArgs {
 
     fn say(&self, text: &str) {
         if self.verbose {
-            eprintln!("handfast: {text}");
+            tell!("{text}");
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) fn start(config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives(config.log_level)))
         .with_target(false)
+        // They are told by a macro that panics when nobody reads: no log is no reason to fail.
+        .log_internal_errors(false)
         .with_writer(writer);
     // The only error is that a subscriber exists.
     let _ = match config.log_format {

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::{failure, json_of};
 use crate::connect::Connection;
 use crate::exit::Failure;
-use crate::output::{Output, printable};
+use crate::output::{Output, printable, tell};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -52,7 +52,7 @@ pub(super) async fn run(
     let discovery = discover.open().await.map_err(failure)?;
     let (list, mut changes) = discovery.subscribe();
     if list.instances.is_empty() {
-        eprintln!("handfast: no instance of {} is listed yet", args.name);
+        tell!("no instance of {} is listed yet", args.name);
     }
     for instance in &list.instances {
         tell(&args, "joined", instance, output).await?;
@@ -97,8 +97,8 @@ async fn tell(
             error,
         })?;
     if !status.success() {
-        eprintln!(
-            "handfast: the command for {change} {} ended with {status}",
+        tell!(
+            "the command for {change} {} ended with {status}",
             printable(instance.id.as_bytes())
         );
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::fsync::readable;
 use super::{Answer, Picture, Report};
 use crate::exit::Failure;
-use crate::output::{Output, table};
+use crate::output::{Output, table, tell};
 
 const HEADINGS: [&str; 13] = [
     "ENDPOINT",
@@ -51,7 +51,7 @@ pub(super) fn print(picture: &Picture, output: &mut Output) -> Result<(), Failur
     }
     for report in &picture.reports {
         if let Err(error) = &report.answer {
-            eprintln!("handfast: {error}");
+            tell!("{error}");
         }
     }
     Ok(())

@@ -93,6 +93,14 @@ impl Process {
         }
     }
 
+    /// Starts it with a standard error that nobody reads, as after a terminal was closed.
+    pub(crate) fn start_unread(mut command: Command) -> Process {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        drop(child.stderr.take());
+        Process { child, lines: None }
+    }
+
     /// Waits for a line with this text; returns all lines up to it.
     pub(crate) fn wait_for(&self, text: &str) -> Vec<String> {
         let lines = self.lines.as_ref().unwrap();
@@ -113,7 +121,8 @@ impl Process {
 
     /// The lines that are left once both outputs are closed.
     pub(crate) fn rest(&mut self) -> Vec<String> {
-        self.lines.take().unwrap().iter().collect()
+        let lines = self.lines.take();
+        lines.map_or_else(Vec::new, |lines| lines.iter().collect())
     }
 
     pub(crate) fn signal(&self, signal: &str) {
