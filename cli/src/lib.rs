@@ -139,6 +139,7 @@ enum Command {
 /// Prints to standard output and error. Under the name `etcd` it is `handfast serve`. It returns
 /// in every case, so that a program in another language can call it in its own process.
 pub fn cli_main(args: Vec<OsString>) -> i32 {
+    supervise::child::share_stdio();
     let (args, preset) = match is_etcd(&args) {
         true => (as_serve(args), Preset::Etcd),
         false => (args, Preset::Handfast),

@@ -3,15 +3,31 @@
 //! Owns how it is spawned, signalled and killed. It must not know why.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Command;
 
 use super::guard::Guard;
 use crate::exit::{self, Failure};
+
+/// Lets what we start have our input and outputs. Node, when it runs us, has marked them as not to
+/// be inherited, and a command would find them closed.
+pub(crate) fn share_stdio() {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        // One that is closed cannot be shared.
+        if let Ok(flags) = fcntl_getfd(fd)
+            && flags.contains(FdFlags::CLOEXEC)
+        {
+            let _ = fcntl_setfd(fd, flags - FdFlags::CLOEXEC);
+        }
+    }
+}
 
 /// A running command.
 pub(crate) struct Child {
@@ -179,6 +195,19 @@ mod tests {
         };
         assert_eq!(run("exit $X").await, 7);
         assert_eq!(run("kill -TERM $$").await, 143);
+    }
+
+    #[test]
+    fn a_command_has_our_input_and_outputs_also_under_node() {
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let all = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        for fd in all {
+            fcntl_setfd(fd, FdFlags::CLOEXEC).unwrap();
+        }
+        share_stdio();
+        for fd in all {
+            assert_eq!(fcntl_getfd(fd).unwrap(), FdFlags::empty());
+        }
     }
 
     #[tokio::test]
