@@ -21,8 +21,8 @@ const CAUGHT: [Signal; 6] = [
 /// What stops a program that has no command under it.
 const STOPPING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-/// The signals that were ignored when this was asked first: a bit for each, the lowest for signal 1.
-/// Nothing where there is no `/proc`.
+/// The signals that were ignored when this was asked first: a bit for each, the lowest for signal
+/// 1. Nothing where there is no `/proc`.
 static IGNORED: LazyLock<u64> = LazyLock::new(|| {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignored(&status)
