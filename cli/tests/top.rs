@@ -92,6 +92,17 @@ fn however_it_ends_the_terminal_is_as_before() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_ends_it_without_a_panic() {
+    let server = Server::handfast();
+    let mut top = Terminal::start(&server.command(&["top"]), 20, 80);
+    top.wait_for(&["nobody holds a lock"]);
+    top.hang_up();
+    // 1 when it was just drawing.
+    let code = top.end();
+    assert!(matches!(code, Some(0 | 1)), "{code:?}");
+}
+
+#[test]
 fn a_server_that_is_gone_is_told_and_what_was_seen_stays() {
     let server = Server::handfast();
     let holder = Process::start(server.command(&["lock", "x"]));

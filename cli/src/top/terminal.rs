@@ -4,6 +4,7 @@
 //! drawn.
 
 use std::io::{self, Stdout};
+use std::mem::ManuallyDrop;
 
 use crossterm::cursor::Show;
 use crossterm::execute;
@@ -17,7 +18,8 @@ use crate::exit::Failure;
 
 /// A terminal that shows nothing but what is drawn on it, until it is dropped.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Its own end panics when the terminal is gone, and would do what ours does.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Screen {
@@ -29,6 +31,7 @@ impl Screen {
         execute!(io::stdout(), EnterAlternateScreen).map_err(unusable)?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).map_err(unusable)?;
         std::mem::forget(restore);
+        let terminal = ManuallyDrop::new(terminal);
         Ok(Screen { terminal })
     }
 

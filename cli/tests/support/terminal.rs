@@ -10,9 +10,12 @@ use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
@@ -26,12 +29,15 @@ pub(crate) struct Terminal {
     line: File,
     screen: Arc<Mutex<vt100::Parser>>,
     drawn: mpsc::Receiver<()>,
+    closing: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
     /// Starts the command on a terminal of so many rows and columns, its own and not ours.
     pub(crate) fn start(command: &Command, rows: u16, columns: u16) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
@@ -63,14 +69,29 @@ impl Terminal {
             .spawn()
             .unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(some(rows), some(columns), 0)));
-        let drawn = watch(keyboard.try_clone().unwrap(), Arc::clone(&screen));
+        let closing = Arc::new(AtomicBool::new(false));
+        let output = keyboard.try_clone().unwrap();
+        let (watcher, drawn) = watch(output, Arc::clone(&screen), Arc::clone(&closing));
         Terminal {
             child,
             keyboard,
             line,
             screen,
             drawn,
+            closing,
+            watcher: Some(watcher),
         }
+    }
+
+    /// Closes the terminal, as its window or a lost connection does.
+    pub(crate) fn hang_up(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(watcher) = self.watcher.take() {
+            watcher.join().unwrap();
+        }
+        // The last ones of our side.
+        self.line = File::open("/dev/null").unwrap();
+        self.keyboard = File::open("/dev/null").unwrap();
     }
 
     /// Presses keys.
@@ -146,19 +167,34 @@ impl Drop for Terminal {
     }
 }
 
-/// Draws what arrives, and tells of it.
-fn watch(mut output: File, screen: Arc<Mutex<vt100::Parser>>) -> mpsc::Receiver<()> {
+/// Draws what arrives, and tells of it, until the terminal is closed from either side.
+fn watch(
+    mut output: File,
+    screen: Arc<Mutex<vt100::Parser>>,
+    closing: Arc<AtomicBool>,
+) -> (JoinHandle<()>, mpsc::Receiver<()>) {
+    const LOOK_AGAIN: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 50_000_000,
+    };
     let (sender, drawn) = mpsc::channel();
-    std::thread::spawn(move || {
+    let watcher = std::thread::spawn(move || {
         let mut bytes = [0; 4096];
-        while let Ok(count) = output.read(&mut bytes) {
+        while !closing.load(Ordering::Relaxed) {
+            let mut polled = [PollFd::new(&output, PollFlags::IN)];
+            if matches!(poll(&mut polled, Some(&LOOK_AGAIN)), Ok(0) | Err(_)) {
+                continue;
+            }
+            let Ok(count) = output.read(&mut bytes) else {
+                return;
+            };
             screen.lock().unwrap().process(&bytes[..count]);
             if count == 0 || sender.send(()).is_err() {
                 return;
             }
         }
     });
-    drawn
+    (watcher, drawn)
 }
 
 fn some(count: u16) -> NonZero<u16> {
