@@ -75,7 +75,10 @@ try {
       const printed = run(process.execPath, [program, endpoint]);
       assert.equal(printed, 'held\n', program);
     }
-    assert.equal(run('npx', ['handfast', '--endpoints', endpoint, 'get', 'by-esm', '--print-value-only']), 'x\n');
+    const handfast = (...args) => run('npx', ['handfast', '--endpoints', endpoint, ...args]);
+    assert.equal(handfast('get', 'by-esm', '--print-value-only'), 'x\n');
+    // What the command starts has its outputs, although Node keeps them from what it starts.
+    assert.equal(handfast('lock', 'by-npx', '--', 'echo', 'held'), 'held\n');
   });
   console.log('the packages install, compile, serve and run');
 } finally {
