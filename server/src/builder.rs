@@ -118,7 +118,7 @@ impl Builder {
         let guard = StopUnlessStarted(Some(lanes.clone()));
         let first = lanes.first().clone();
         let starting = first.spawn(async move {
-            let listeners = bind(&mut config).await?;
+            let listeners = bind(&mut config)?;
             start(config, listeners, lanes).await
         });
         let server = match starting.await {
@@ -180,19 +180,19 @@ fn parse_address(address: &str) -> Result<Url, Error> {
 }
 
 /// Binds every address, and writes the ports that the system chose into the configuration.
-async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
+fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
     let mut listeners = Vec::new();
     for url in config.listen_client_urls.clone() {
-        listeners.push((bind_one(&url).await?, Offer::Everything));
+        listeners.push((bind_one(&url)?, Offer::Everything));
     }
     for url in config.listen_metrics_urls.clone() {
-        listeners.push((bind_one(&url).await?, Offer::Plain));
+        listeners.push((bind_one(&url)?, Offer::Plain));
     }
     for url in config.listen_peer_urls.clone() {
         match config.peer_listener() {
             PeerListener::Off => {}
             // Of two that only reserve the same address both succeed, and one fails too late.
-            PeerListener::IfFree => match bind_one(&url).await {
+            PeerListener::IfFree => match bind_one(&url) {
                 Ok(listener) => listeners.push((listener, Offer::Members)),
                 Err(error) => tracing::warn!(
                     "{error}; going on without it, so no other member can join this one (choose \
@@ -215,10 +215,8 @@ async fn bind(config: &mut Config) -> Result<Vec<(Listener, Offer)>, Error> {
     Ok(listeners)
 }
 
-async fn bind_one(url: &Url) -> Result<Listener, Error> {
-    Listener::bind(url)
-        .await
-        .map_err(|source| refused(url, source))
+fn bind_one(url: &Url) -> Result<Listener, Error> {
+    Listener::bind(url).map_err(|source| refused(url, source))
 }
 
 fn refused(url: &Url, source: io::Error) -> Error {

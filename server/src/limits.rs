@@ -50,8 +50,9 @@ pub(crate) const PENDING_RESETS: usize = 1024;
 /// Time a client of HTTP/1 has to send its request line and headers.
 pub(crate) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that may wait to be accepted; the system may have a lower limit.
-pub(crate) const BACKLOG: u32 = 1024;
+/// Connections that may wait to be accepted; the system may have a lower limit. All clients of a
+/// server that was restarted come at once, and who finds no room tries again after a second.
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// Pause after a failed accept, for the system to get file descriptors back.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);

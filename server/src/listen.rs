@@ -52,7 +52,8 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    pub(crate) async fn bind(url: &Url) -> io::Result<Listener> {
+    /// Listens. Must be called on a lane.
+    pub(crate) fn bind(url: &Url) -> io::Result<Listener> {
         if let Some(path) = url.socket_file() {
             let socket = bind_socket_file(path)?;
             return Ok(Listener {
@@ -60,12 +61,7 @@ impl Listener {
                 url: url.clone(),
             });
         }
-        let listener = TcpListener::bind(address_of(url)?).await?;
-        let port = listener.local_addr()?.port();
-        Ok(Listener {
-            socket: Socket::Tcp(listener),
-            url: url.with_port(port),
-        })
+        Listener::reserve(url)?.open()
     }
 
     /// Takes an address that is listened on later, by [`Listener::open`]: until then others get a
@@ -336,5 +332,22 @@ impl Tuning {
             .keep_alive_interval(self.keepalive_interval)
             .keep_alive_timeout(self.keepalive_timeout);
         builder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most programs' connections came a second late when a thousand of them started at once.
+    #[tokio::test]
+    async fn many_that_connect_at_once_find_room() {
+        let listener = Listener::bind(&Url::parse_listen("http://127.0.0.1:0").unwrap()).unwrap();
+        let address = listener.url.socket_addr().unwrap();
+        // Nobody accepts them: only what the system keeps for us answers.
+        let connecting = (0..500).map(|_| TcpStream::connect(address));
+        let all = futures::future::try_join_all(connecting);
+        let connected = tokio::time::timeout(Duration::from_mins(1), all).await;
+        assert_eq!(connected.expect("there is room").unwrap().len(), 500);
     }
 }

@@ -128,7 +128,7 @@ impl Url {
     }
 
     /// Reads the short forms of `--listen`: `2379`, `:2379`, `host:port`, or a whole URL.
-    pub(super) fn parse_listen(text: &str) -> Result<Url, String> {
+    pub(crate) fn parse_listen(text: &str) -> Result<Url, String> {
         if text.contains("://") {
             return text.parse();
         }
