@@ -225,7 +225,8 @@ const TYPES: Readonly<Record<string, string>> = {
   String: 'a string',
 };
 
-function invalid(message: string, argument?: string): InvalidArgumentError {
+/** What was given cannot be used. @internal */
+export function invalid(message: string, argument?: string): InvalidArgumentError {
   const details = argument === undefined ? {} : { argument };
   return new InvalidArgumentError(message, { code: 'INVALID_ARGUMENT', details });
 }

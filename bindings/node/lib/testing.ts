@@ -17,7 +17,7 @@
 
 import { toBuffer, type Bytes } from './bytes.js';
 import { connect, type Client, type ConnectOptions } from './client.js';
-import { unwrap } from './errors.js';
+import { invalid, unwrap } from './errors.js';
 import { started } from './lifecycle.js';
 import type * as Native from './native.cjs';
 import { native } from './native.js';
@@ -104,8 +104,20 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** A server of its own for one test of `node:test`, or of what has an `after` like it. */
+/**
+ * A server of its own for one test of `node:test`, or of what has an `after` like it; elsewhere
+ * {@link TestServer.start} makes one.
+ * @throws {InvalidArgumentError} when `context` has no `after`.
+ */
 export async function testServer(context: { after(clean: () => Promise<void>): void }): Promise<TestServer> {
+  // Before the server starts, which nobody would stop.
+  if (typeof (context as Partial<typeof context> | undefined)?.after !== 'function') {
+    throw invalid(
+      'testServer takes the context that node:test hands to a test; without one, use ' +
+        'TestServer.start() and its close()',
+      'context',
+    );
+  }
   const server = await TestServer.start();
   context.after(() => server.close());
   return server;

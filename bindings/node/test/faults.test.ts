@@ -18,6 +18,11 @@ test('data and clients outlive a restart', async (t) => {
   lock.check();
 });
 
+test('a test server without a test is refused before it starts', async () => {
+  const without = testServer as unknown as () => Promise<unknown>;
+  await assert.rejects(without(), { code: 'INVALID_ARGUMENT', message: /TestServer\.start\(\)/ });
+});
+
 test('a stopped server is unavailable, and says where it was looked for', async (t) => {
   const server = await testServer(t);
   const hf = await server.connect({ timeoutMs: 500 });

@@ -294,8 +294,16 @@ impl Consensus {
             return false;
         };
         let moved = inner.changes.transfer(to, inner.election_timeout).await;
-        if let Err(error) = &moved {
-            tracing::warn!(%error, "leadership was not handed over before the stop");
+        match &moved {
+            Ok(()) => {}
+            // As when all members stop at once.
+            Err(MemberError::Timeout) => tracing::warn!(
+                "no other member took over leadership in time; the others, if they run, elect a \
+                 leader when this one is gone"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "leadership was not handed over before the stop");
+            }
         }
         moved.is_ok()
     }
