@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     board::{Board, Closed},
     keys::Keys,
-    post::Post,
+    post::{self, Post},
     record::{Control, Ticket},
 };
 
@@ -437,9 +437,12 @@ impl Inner {
         if !work {
             self.slow.clear();
         }
-        let here = &mut self.here;
-        here.retain(|own, waits| *waits || self.board.workers.contains_key(own));
         let workers = &self.board.workers;
+        // The keys of this epoch's workers may be on their way; there are only so many names.
+        let epoch = post::epoch_of(asking.own);
+        self.here.retain(|own, waits| {
+            *waits || post::epoch_of(own) == epoch || workers.contains_key(own)
+        });
         self.slow.retain(|own, _| workers.contains_key(own));
         ahead
     }

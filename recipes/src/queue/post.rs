@@ -15,6 +15,11 @@ use handfast_core::{
 
 use super::keys::Keys;
 
+/// What the names of all workers of an epoch have in common.
+pub(super) fn epoch_of(own: &str) -> &str {
+    own.rsplit_once('-').map_or(own, |(epoch, _)| epoch)
+}
+
 /// A worker under one epoch. Its key goes when the worker and all its claims are gone.
 #[derive(Debug)]
 pub(super) struct Post {

@@ -140,13 +140,14 @@ impl Worker {
         let mut here: Option<Here> = None;
         loop {
             let post = self.post().await?;
+            // Before it registers: whatever becomes of that, those here know that it does not wait.
+            if here.as_ref().is_none_or(|here| here.own != post.own) {
+                here = Some(feed.arrive(&post.own));
+            }
             if !self.once && !post.is_registered() {
                 settle(post.register().await)?;
                 seen = self.queue.written();
                 continue;
-            }
-            if here.as_ref().is_none_or(|here| here.own != post.own) {
-                here = Some(feed.arrive(&post.own));
             }
             let mut wakes = feed.wakes();
             let asking = Asking {

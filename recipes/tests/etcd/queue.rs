@@ -6,8 +6,10 @@ use handfast::{
     Control, Error, Failed, Handfast, ItemState, Kind, LostReason, Queue,
     core::{Client, Op},
 };
+use handfast_kit::troubles::behind;
 
 use crate::{
+    relay::{Fate, Relay},
     server::{Server, shared},
     util::{client, connect, connect_with, name, poll_times, revoke, soon, until},
 };
@@ -320,6 +322,36 @@ async fn an_item_that_kills_its_workers_becomes_a_dead_letter() {
         (&*dead[0].id, dead[0].attempts, &dead[0].said),
         ("a", 3, &None)
     );
+}
+
+/// It took the second item, for it thought that the other worker would take the first.
+#[tokio::test]
+async fn an_item_is_not_left_to_a_worker_that_gave_up_while_it_began() {
+    let (client, name) = (client(shared()), name("gave-up"));
+    let relay = Relay::start(shared().address()).await;
+    let queue = behind(&relay, &client).await.queue(&name);
+    assert_eq!(soon(queue.list()).await.unwrap().len(), 0);
+    relay.plan(|call| match call {
+        0 => Fate::HoldAnswer,
+        _ => Fate::Pass,
+    });
+    let mut gone = queue.worker();
+    tokio::select! {
+        biased;
+        claimed = gone.next() => panic!("{claimed:?}"),
+        () = soon(relay.held()) => {}
+    }
+    relay.let_go();
+    let workers = format!("{name}/workers/");
+    until(|| async {
+        let found = client.range(&workers).prefix().await.unwrap();
+        (found.count > 0).then_some(())
+    })
+    .await;
+    push(&queue, "a").await;
+    push(&queue, "b").await;
+    assert_eq!(ack_all(&queue, 2).await, ["a", "b"]);
+    drop(gone);
 }
 
 #[tokio::test]
