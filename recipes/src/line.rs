@@ -37,6 +37,10 @@ pub(crate) struct Grant {
     pub(crate) own: String,
     #[serde(default)]
     pub(crate) since_unix_ms: u64,
+    /// The revision at which it was found written; 0 in one that is to be written. Names of keys
+    /// are used again: a key that is younger than the record is not the one that it is of.
+    #[serde(skip)]
+    pub(crate) written: i64,
 }
 
 /// The keys of one name.

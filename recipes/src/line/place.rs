@@ -36,6 +36,7 @@ impl Place {
             kind: line.kind,
             own: own.clone(),
             since_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            written: 0,
         };
         Self {
             key: line.key(&own),

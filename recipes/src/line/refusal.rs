@@ -22,6 +22,7 @@ impl Line {
         let Some(holder) = holder else { return Ok(()) };
         let recorded = grant
             .filter(|grant| self.key(&grant.own) == holder.key)
+            .filter(|grant| grant.written >= holder.create_revision)
             .map(|grant| grant.kind);
         // A lock's key has no value, whoever wrote it.
         let by_value =

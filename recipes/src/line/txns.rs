@@ -145,14 +145,16 @@ pub(crate) fn previous_grant(
 }
 
 pub(crate) fn grant_in(place: &Place, range: &RangeResponse) -> Option<Grant> {
-    let value = &range.kvs.first()?.value;
+    let pair = range.kvs.first()?;
     // One that cannot be read is still one that was not given back.
     let unreadable = || Grant {
         kind: place.line.kind,
         own: String::new(),
         since_unix_ms: 0,
+        written: 0,
     };
-    let grant: Grant = serde_json::from_slice(value).unwrap_or_else(|_| unreadable());
+    let mut grant: Grant = serde_json::from_slice(&pair.value).unwrap_or_else(|_| unreadable());
+    grant.written = pair.mod_revision;
     (grant.own != place.own).then_some(grant)
 }
 

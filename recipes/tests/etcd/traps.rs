@@ -13,8 +13,11 @@ use handfast::{
     core::{Compare, Op, WatchEvent, WatchOptions},
 };
 
+use handfast_kit::troubles::behind;
+
 use crate::{
     proxy::Proxy,
+    relay::Relay,
     server::shared,
     util::{TTL, client, connect, name, queue, queue_of, revoke, soon, until},
 };
@@ -280,6 +283,28 @@ async fn trap_09_p5_nested_and_unrelated_keys_do_not_block() {
         soon(guard.release()).await.unwrap();
     }
     assert!(nested.check().is_ok());
+}
+
+/// The record of a leader whose key somebody deleted was taken for that of the lock which the same
+/// program took next, under a key of the same name.
+#[tokio::test]
+async fn trap_09_what_a_name_was_used_for_before_is_no_conflict() {
+    let (client, name) = (client(shared()), name("kinds-before"));
+    let relay = Relay::start(shared().address()).await;
+    let hf = behind(&relay, &client).await;
+    let term = soon(hf.election(&name).value("v").campaign())
+        .await
+        .unwrap();
+    let key = term.key().clone();
+    // It hears of the deletion when it resigns, not before.
+    relay.lose_events(true);
+    client.delete(key.clone()).await.unwrap();
+    assert!(soon(term.resign()).await.is_err());
+    let guard = soon(hf.lock(&name).acquire()).await.unwrap();
+    assert_eq!(*guard.key(), key);
+    let tried = soon(connect(shared()).lock(&name).try_acquire()).await;
+    assert!(tried.unwrap().acquired().is_none());
+    soon(guard.release()).await.unwrap();
 }
 
 #[tokio::test]

@@ -28,19 +28,24 @@ pub(super) fn check(story: &Story, time: &Timeline) -> Vec<Broken> {
         granted_in_time(hold, story, time, &lines, &mut found);
     }
     crossed(story, time, &lines, &mut found);
-    refused(story, &mut found);
+    refused(story, time, &lines, &mut found);
     found.0
 }
 
 /// M3: whoever is told that a name is used for something else is told the truth.
-fn refused(story: &Story, found: &mut Findings) {
+fn refused(story: &Story, time: &Timeline, lines: &BTreeMap<&Bytes, Line>, found: &mut Findings) {
     for conflict in &story.conflicts {
+        let line = lines.get(&conflict.name);
         let there = story.holds.iter().any(|hold| {
-            let to = match hold.ended {
+            let expected = match hold.ended {
                 Some(HoldEnd::Left(at)) => at + story.prompt,
                 Some(HoldEnd::Lost(at) | HoldEnd::Crashed(at)) => at + story.patience,
                 None => story.ended,
             };
+            // Each new leader gives the lease of a crashed one its whole time again.
+            let token = hold.told.as_ref().map(|told| told.token);
+            let place = token.and_then(|token| line?.place(token));
+            let to = place.map_or(expected, |place| expected.max(time.by(place.end())));
             let same = hold.kind == conflict.found && hold.names.contains(&conflict.name);
             same && hold.asked < conflict.span.to && to > conflict.span.from
         });
