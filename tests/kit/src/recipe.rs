@@ -3,6 +3,8 @@
 //! Owns the one trait to be written for a recipe and the surroundings it is given. Knows nothing
 //! of what is done to it.
 
+use std::time::Duration;
+
 use handfast::{Error, Handfast, core::Client};
 
 use crate::{
@@ -25,7 +27,8 @@ impl World {
     pub(crate) fn new(server: &Server, other: &Handfast, stem: &str) -> Self {
         Self {
             name: name(stem),
-            client: client(server),
+            // A compaction that waits for its sweep can be long on a busy machine.
+            client: client(server).with_timeout(Duration::from_mins(1)),
             other: other.clone(),
         }
     }
